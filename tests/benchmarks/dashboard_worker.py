@@ -1,0 +1,112 @@
+"""SAEDashboard's side of `index_peers.py`, run in SAEDashboard's own environment: exports features as its runner for Neuronpedia does.
+
+A line `first last` on standard input, of feature numbers, is answered by a line of JSON. The settings are those of `NeuronpediaRunnerConfig`. Its
+runner itself reads a data set from the hub; the loop here calls what the runner calls, on tokens that are given.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from sae_dashboard.components_config import (  # type: ignore[import-not-found]
+    ActsHistogramConfig,
+    Column,
+    FeatureTablesConfig,
+    LogitsHistogramConfig,
+    LogitsTableConfig,
+    SequencesConfig,
+)
+from sae_dashboard.layout import SaeVisLayoutConfig  # type: ignore[import-not-found]
+from sae_dashboard.neuronpedia.neuronpedia_converter import NeuronpediaConverter  # type: ignore[import-not-found]
+from sae_dashboard.neuronpedia.neuronpedia_runner import NeuronpediaRunner  # type: ignore[import-not-found]
+from sae_dashboard.neuronpedia.neuronpedia_runner_config import (  # type: ignore[import-not-found]
+    NeuronpediaRunnerConfig,
+)
+from sae_dashboard.sae_vis_data import SaeVisConfig  # type: ignore[import-not-found]
+from sae_dashboard.sae_vis_runner import SaeVisRunner  # type: ignore[import-not-found]
+from sae_lens import SAE, HookedSAETransformer  # type: ignore[import-not-found]
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(int(sys.argv[2]))
+    model = HookedSAETransformer.from_pretrained(
+        str(folder / "model"),
+        hf_model=AutoModelForCausalLM.from_pretrained(folder / "model", torch_dtype=torch.float32),
+        tokenizer=AutoTokenizer.from_pretrained(folder / "model"),
+        device="cpu",
+        dtype="float32",
+    )
+    sae = SAE.load_from_disk(str(folder / "saelens"), device="cpu")
+    sae.fold_W_dec_norm()
+    tokens = torch.from_numpy(np.load(folder / "tokens.npy").astype(np.int64))
+    settings = NeuronpediaRunnerConfig(
+        sae_set="benchmark", sae_path=str(folder / "saelens"), outputs_dir="", model_id="model", layer=0,
+        n_prompts_total=len(tokens), n_tokens_in_prompt=tokens.shape[1],
+    )  # fmt: skip
+    vocabulary = NeuronpediaRunner.get_vocab_dict(SimpleNamespace(model=model))
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        first, last = map(int, line.split())
+        with tempfile.TemporaryDirectory() as name:
+            started, cpu = time.perf_counter(), time.process_time()
+            maxima = export(Path(name), range(first, last), model, sae, tokens, settings, vocabulary)
+            answer: dict[str, Any] = {
+                "seconds": time.perf_counter() - started,
+                "cpu_seconds": time.process_time() - cpu,
+                "disk_bytes": sum(path.stat().st_size for path in Path(name).glob("batch-*.json")),
+                "maxima": maxima,
+                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        print(json.dumps(answer), flush=True)
+
+
+def export(
+    folder: Path, features: range, model: Any, sae: Any, tokens: torch.Tensor, settings: Any, vocabulary: dict[int, str]
+) -> list[float]:
+    """Write the batches of some features, and return the largest activation of each."""
+    maxima: list[float] = []
+    size = settings.n_features_at_a_time
+    for number, start in enumerate(range(features.start, features.stop, size)):
+        chosen = list(range(start, min(start + size, features.stop)))
+        with torch.no_grad():
+            data = SaeVisRunner(_config(folder, chosen, sae, settings)).run(encoder=sae, model=model, tokens=tokens)
+        written = NeuronpediaConverter.convert_to_np_json(model, data, settings, vocabulary)
+        (folder / f"batch-{number}.json").write_text(written)
+        maxima += [feature["maxActApprox"] for feature in json.loads(written)["features"]]
+    return maxima
+
+
+def _config(folder: Path, features: list[int], sae: Any, settings: Any) -> Any:
+    """The configuration that SAEDashboard's runner makes of its settings. The first token of a context is left out, as in our index."""
+    sequences = SequencesConfig(
+        stack_mode="stack-all", buffer=None, compute_buffer=True, n_quantiles=settings.n_quantiles,
+        top_acts_group_size=settings.top_acts_group_size, quantile_group_size=settings.quantile_group_size,
+    )  # fmt: skip
+    parts = (
+        sequences,
+        ActsHistogramConfig(),
+        LogitsHistogramConfig(),
+        LogitsTableConfig(),
+        FeatureTablesConfig(n_rows=3),
+    )
+    return SaeVisConfig(
+        hook_point=sae.cfg.metadata.hook_name, features=features, minibatch_size_features=settings.n_features_at_a_time,
+        minibatch_size_tokens=settings.n_prompts_in_forward_pass, quantile_feature_batch_size=settings.quantile_feature_batch_size,
+        feature_centric_layout=SaeVisLayoutConfig(columns=[Column(*parts)]), device="cpu", dtype="float32", verbose=False,
+        cache_dir=folder / "activations", ignore_positions=[0],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
