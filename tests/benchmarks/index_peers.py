@@ -4,8 +4,9 @@
 
 SmolLM2-135M, layer 15, a random TopK dictionary of 4,096 features, contexts of 128 tokens of the demo's text. Each program runs in a process and
 an environment of its own, with loaded inputs, and the others wait meanwhile; a round runs each once. All compute in float32; `ours, auto` is the index in the precision that it
-takes by itself on this machine. SAEDashboard exports a share of the features, since all of them can take an hour: its ratios compare time a feature, and
-its first batch runs the model once for all. `make bench-index-peers` makes the environments and calls this.
+takes by itself on this machine. SAEDashboard exports a share of the features, since all of them take more than an hour: its ratios compare time a
+feature, and are without its pass of the model, which it makes once and which is not measured. `make bench-index-peers` makes the environments and
+calls this.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main() -> None:
         "--dashboard", type=Path, help="environment that holds SAEDashboard (tests/benchmarks/dashboard.txt)"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--share", type=int, default=256, help="features that SAEDashboard exports, in batches of 128")
+    parser.add_argument("--share", type=int, default=128, help="features that SAEDashboard exports, in batches of 128")
     parser.add_argument("--size", choices=SIZES, default="smollm2")
     parser.add_argument("--ours", choices=OURS.values(), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -186,10 +187,7 @@ def lay_out(size: Size, folder: Path) -> None:
     subject, made = work.subject, work.dictionary
     subject.model.save_pretrained(folder / "model")
     subject.tokenizer.save_pretrained(folder / "model")
-    config = json.loads((folder / "model" / "config.json").read_text())
-    # transformers 4 reads the base of the rotary embedding under its former name.
-    config |= {"rope_theta": config.get("rope_parameters", {}).get("rope_theta"), "torch_dtype": "float32"}
-    (folder / "model" / "config.json").write_text(json.dumps(config))
+    _for_transformers_4(folder / "model")
     np.save(folder / "tokens.npy", work.corpus.batch(np.arange(size.contexts))[0])
     layer = int(made.hook_point.rpartition(".")[2])
     place = folder / str(size.d_sae) / f"layers.{layer}"
@@ -205,6 +203,19 @@ def lay_out(size: Size, folder: Path) -> None:
     }
     (place / "cfg.json").write_text(json.dumps(facts))
     writer.save(folder / "saelens", made, model_name=str(folder / "model"))
+    config = json.loads((folder / "saelens" / "cfg.json").read_text())
+    # The decoder's vectors have norm 1, so this changes nothing; SAEDashboard 0.8 stops at a TopK dictionary without it.
+    (folder / "saelens" / "cfg.json").write_text(json.dumps(config | {"rescale_acts_by_decoder_norm": True}))
+
+
+def _for_transformers_4(model: Path) -> None:
+    """Name what the files of transformers 5 say as its former version reads it."""
+    config = json.loads((model / "config.json").read_text())
+    config |= {"rope_theta": config.get("rope_parameters", {}).get("rope_theta"), "torch_dtype": "float32"}
+    config.pop("quantization_config", None)
+    (model / "config.json").write_text(json.dumps(config))
+    tokenizer = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"tokenizer_class": "PreTrainedTokenizerFast"}))
 
 
 def serve(size: Size, precision: str) -> None:

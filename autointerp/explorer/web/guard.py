@@ -89,7 +89,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        scope = scope | {"scheme": self.access.scheme}
+        scope = {**scope, "scheme": self.access.scheme}
         answer = self._refusal(scope)
 
         async def send_with_headers(message: Message) -> None:
