@@ -1,8 +1,8 @@
 """SAEDashboard's side of `index_peers.py`, run in SAEDashboard's own environment: exports features as its runner for Neuronpedia does.
 
-A line `first last` on standard input, of feature numbers, is answered by a line of JSON. The model runs once, before: its activations are
-kept on disk for all batches. The settings are those of `NeuronpediaRunnerConfig`. Its
-runner itself reads a data set from the hub; the loop here calls what the runner calls, on tokens that are given.
+A line `first last` on standard input, of feature numbers, is answered by a line of JSON. The settings are those of `NeuronpediaRunnerConfig`: 128
+features a batch, the first of which runs the model and keeps its activations on disk for the others. The runner itself reads a data set from
+the hub; the loop here calls the functions that it calls, on given tokens.
 """
 
 from __future__ import annotations
@@ -51,14 +51,12 @@ def main() -> None:
         n_prompts_total=len(tokens), n_tokens_in_prompt=tokens.shape[1],
     )  # fmt: skip
     vocabulary = NeuronpediaRunner.get_vocab_dict(SimpleNamespace(model=model))
-    cache = folder / "activations"  # of the model, which the first batch fills, as in SAEDashboard's runner
-    export(folder, range(1), cache, model, sae, tokens, settings, vocabulary)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         first, last = map(int, line.split())
         with tempfile.TemporaryDirectory() as name:
             started, cpu = time.perf_counter(), time.process_time()
-            maxima = export(Path(name), range(first, last), cache, model, sae, tokens, settings, vocabulary)
+            maxima = export(Path(name), range(first, last), model, sae, tokens, settings, vocabulary)
             answer: dict[str, Any] = {
                 "seconds": time.perf_counter() - started,
                 "cpu_seconds": time.process_time() - cpu,
@@ -97,7 +95,9 @@ def export(
     for number, start in enumerate(range(features.start, features.stop, size)):
         chosen = list(range(start, min(start + size, features.stop)))
         with torch.no_grad():
-            data = SaeVisRunner(_config(cache, chosen, sae, settings)).run(encoder=sae, model=model, tokens=tokens)
+            data = SaeVisRunner(_config(folder / "activations", chosen, sae, settings)).run(
+                encoder=sae, model=model, tokens=tokens
+            )
         written = NeuronpediaConverter.convert_to_np_json(model, data, settings, vocabulary)
         (folder / f"batch-{number}.json").write_text(written)
         for feature in json.loads(written)["features"]:

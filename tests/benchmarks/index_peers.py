@@ -1,12 +1,12 @@
 """The index of a whole dictionary beside delphi's cache and SAEDashboard's export: the same subject, tokens and features, in turn.
 
-    python tests/benchmarks/index_peers.py --delphi ENVIRONMENT --dashboard ENVIRONMENT [--rounds N] [--share N]
+    python tests/benchmarks/index_peers.py --delphi ENVIRONMENT --dashboard ENVIRONMENT [--rounds N]
 
-SmolLM2-135M, layer 15, a random TopK dictionary of 4,096 features, contexts of 128 tokens of the demo's text. Each program runs in a process and
-an environment of its own, with loaded inputs, and the others wait meanwhile; a round runs each once. All compute in float32; `ours, auto` is the index in the precision that it
-takes by itself on this machine. SAEDashboard exports a share of the features, since all of them take more than an hour: its ratios compare time a
-feature, and are without its pass of the model, which it makes once and which is not measured. `make bench-index-peers` makes the environments and
-calls this.
+SmolLM2-135M, layer 15, a random TopK dictionary of 4,096 features, contexts of 128 tokens of the demo's text. Each program runs in a process and an
+environment of its own, from loaded inputs to all its files, and the others wait meanwhile; a round runs each once. All compute in float32;
+`ours, auto` is the index in the precision that it takes by itself on this machine. The programs must agree on the features' largest
+activations. `make bench-index-peers` makes the environments and calls this. `--share N` lets SAEDashboard export N features alone; its ratios then
+compare times a feature, each feature with a larger part of the one pass of the model.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def main() -> None:
         "--dashboard", type=Path, help="environment that holds SAEDashboard (tests/benchmarks/dashboard.txt)"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--share", type=int, default=128, help="features that SAEDashboard exports, in batches of 128")
+    parser.add_argument(
+        "--share", type=int, help="features that SAEDashboard exports, in batches of 128; without it all"
+    )
     parser.add_argument("--size", choices=SIZES, default="smollm2")
     parser.add_argument("--ours", choices=OURS.values(), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -101,6 +103,7 @@ def main() -> None:
 def compare(given: argparse.Namespace) -> None:
     """Print the table, and the contents of each output."""
     size, threads = SIZES[given.size], str(torch.get_num_threads())
+    share = given.share or size.d_sae
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         commands = {
@@ -125,7 +128,7 @@ def compare(given: argparse.Namespace) -> None:
                 threads,
             ]
         workers = {who: stack.enter_context(worker(command)) for who, command in commands.items()}
-        lines = {"delphi": f"{size.d_sae} 0 {size.contexts}", "dashboard": f"0 {given.share}"}
+        lines = {"delphi": f"{size.d_sae} 0 {size.contexts}", "dashboard": f"0 {share}"}
         found: dict[str, list[dict[str, Any]]] = {who: [] for who in workers}
         for number in range(given.rounds):
             for who, process in workers.items():
@@ -136,7 +139,7 @@ def compare(given: argparse.Namespace) -> None:
     print(f"{size.contexts * size.context:,} tokens, {given.rounds} rounds, medians\n")
     print("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
     for who in found:
-        print("| " + " | ".join(_row(who, found, size, given.share)) + " |")
+        print("| " + " | ".join(_row(who, found, size, share)) + " |")
     print("\n" + "\n".join(f"{who}: {HOLDS[who]}" for who in HOLDS if who in found))
 
 
