@@ -69,7 +69,7 @@ def compare(latents: int, delphi: Path, rounds: int, contexts: int) -> None:
                     found[who].append(answer)
     base = [answer["seconds"] for answer in found["ours"]]
     for who, answers in found.items():
-        seconds = [answer["seconds"] for answer in answers]
+        seconds = [answer.get("caching_seconds", answer["seconds"]) for answer in answers]
         ratio = statistics.median(s / b for s, b in zip(seconds, base, strict=True))
         peak, disk = answers[-1]["peak_mib"], answers[-1]["disk_bytes"] / 1e6
         print(
@@ -114,7 +114,7 @@ def worker(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def ask(process: subprocess.Popen[str], line: str) -> dict[str, float]:
+def ask(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
     """What a worker answers to a line; its first word, that it is ready, comes unasked."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -123,7 +123,7 @@ def ask(process: subprocess.Popen[str], line: str) -> dict[str, float]:
         process.stdin.flush()
     for said in process.stdout:
         if said.startswith("{"):
-            answer: dict[str, float] = json.loads(said)
+            answer: dict[str, Any] = json.loads(said)
             return answer
     raise SystemExit(f"a worker ended: run {' '.join(map(str, process.args))}")  # type: ignore[arg-type]
 

@@ -98,6 +98,15 @@ def test_the_benchmark_of_the_index_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_the_index_beside_others_runs_without_them() -> None:
+    header, *rows = run("index_peers.py", "--size", "tiny", "--rounds", "1")
+    found = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert list(found) == ["ours", "ours, auto"]
+    assert found["ours"]["CPU a feature, times ours"] == "1.00"
+    assert int(found["ours"]["bytes a feature"].replace(",", "")) > 100
+
+
+@pytest.mark.slow
 def test_the_steering_benchmark_runs() -> None:
     header, row = run("steering.py", "--prompts", "2", "--tokens", "2")
     found = dict(zip(header, row, strict=True))
