@@ -82,7 +82,6 @@ def load(folder: Path) -> Any:
 def export(
     folder: Path,
     features: range,
-    cache: Path,
     model: Any,
     sae: Any,
     tokens: torch.Tensor,
