@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -102,6 +103,8 @@ def _colours(request: Request) -> FileResponse:
 def _wrong(request: Request, error: Exception) -> Response:
     """The answer to a wrong request: a page, or JSON for a request for data."""
     status, message = (error.status_code, error.detail) if isinstance(error, HTTPException) else (422, str(error))
+    if message == HTTPStatus.NOT_FOUND.phrase:
+        message = f"there is no page {request.url.path[:200]!r}: check the address"
     return problem(request, message, status)
 
 

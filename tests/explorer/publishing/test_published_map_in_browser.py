@@ -98,7 +98,7 @@ def test_a_search_dims_the_other_points_and_its_units_open_as_a_list(
     page.keyboard.press("h")
     playwright.expect(page.locator("#chosen-n")).to_have_text(f"{n} units chosen")
     assert page.locator(".keep").count() == 0
-    page.get_by_role("link", name="open as a list").click()
+    page.get_by_role("link", name="show in the search").click()
     playwright.expect(page.locator("#count")).to_have_text(f"{n} of {N_FEATURES + 4}")
     assert page.url.startswith(f"{url}/index.html?rows=")
 
@@ -107,7 +107,7 @@ def test_a_line_and_the_part_in_view_choose_units(page: playwright.Page, url: st
     ready(page, f"{url}/map.html")
     box = page.locator("#map").bounding_box()
     assert box is not None
-    page.keyboard.press("s")
+    page.keyboard.press("d")
     corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.5), (0.02, 0.5)]
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*at[0])
@@ -119,7 +119,7 @@ def test_a_line_and_the_part_in_view_choose_units(page: playwright.Page, url: st
     assert 0 < int(page.locator("#chosen-n").inner_text().split()[0]) < N_FEATURES
     playwright.expect(page.locator("#chosen-units a")).to_have_count(20)
     page.keyboard.press("Escape")
-    page.keyboard.press("v")
+    page.keyboard.press("i")
     playwright.expect(page.locator("#chosen-n")).to_have_text(f"{N_FEATURES} units chosen")
     page.locator("#clusters button").nth(1).click()
     playwright.expect(page.locator("#chosen-n")).to_have_text(f"{EACH} units chosen")

@@ -73,24 +73,24 @@ def test_a_comparison_is_chosen_computed_and_read_by_keys_alone(
     rows(page).first.wait_for(timeout=_LONGEST_MS)
     playwright.expect(page.locator("#work")).to_be_hidden()
     assert OTHER in page.locator(".verdict").inner_text()
-    page.keyboard.press("l")
+    page.keyboard.press("j")
     playwright.expect(page.locator(".pair-row.active a").first).to_be_focused()
     first = page.locator(".pair-row.active").inner_text()
     page.keyboard.press("j")
     assert page.locator(".pair-row.active").inner_text() != first
     page.keyboard.press("4")
-    playwright.expect(page.locator("#count")).to_have_text(f"{3 * len(truth.splits)} rows")
+    playwright.expect(page.locator("#count")).to_have_text(f"{3 * len(truth.splits)} entries")
     assert "show=splits" in page.url
     parents = {f"feature-{parent}" for parent in truth.splits[:, 0].tolist()}
     assert page.locator(".pair-row.parent .id").first.inner_text() in parents
     page.keyboard.press("6")
-    playwright.expect(page.locator("#count")).to_have_text(f"{len(truth.only_own)} rows")
+    playwright.expect(page.locator("#count")).to_have_text(f"{len(truth.only_own)} entries")
     page.keyboard.press("/")
     page.keyboard.type("qqqqqq")
-    playwright.expect(page.locator("#count")).to_have_text("0 rows")
+    playwright.expect(page.locator("#count")).to_have_text("0 entries")
     page.keyboard.press("Control+a")
     page.keyboard.press("Delete")
-    playwright.expect(page.locator("#count")).to_have_text(f"{len(truth.only_own)} rows")
+    playwright.expect(page.locator("#count")).to_have_text(f"{len(truth.only_own)} entries")
     page.keyboard.press("Escape")
     name = page.locator(".pair-row.active a.own .id").inner_text()
     page.keyboard.press("Enter")
@@ -116,7 +116,7 @@ def test_a_unit_is_linked_with_its_match_in_the_other_dictionary(
 
 def test_the_other_feature_of_a_pair_opens_in_its_index(page: playwright.Page, planted: tuple[str, Planted]) -> None:
     open_comparison(page, planted[0], "&sort=number")
-    page.keyboard.press("l")
+    page.keyboard.press("j")
     name = page.locator(".pair-row.active a.other .id").inner_text()
     page.keyboard.press("o")
     playwright.expect(page.locator("h1")).to_have_text(name)

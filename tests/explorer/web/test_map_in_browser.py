@@ -112,7 +112,7 @@ def test_a_search_dims_the_rest_and_the_found_ones_can_be_opened_as_a_list(page:
     page.keyboard.press("Escape")
     page.keyboard.press("h")
     playwright.expect(page.locator("#chosen-n")).to_have_text(f"{n} units chosen")
-    page.get_by_role("link", name="open as a list").click()
+    page.get_by_role("link", name="show in the search").click()
     playwright.expect(page.locator("#count")).to_have_text(f"{n} of {N_UNITS + 4}")
     page.locator("#among").click()
     playwright.expect(page.locator("#count")).to_have_text(f"{N_UNITS + 4} units")
@@ -121,7 +121,7 @@ def test_a_search_dims_the_rest_and_the_found_ones_can_be_opened_as_a_list(page:
 
 def test_a_line_drawn_around_a_cluster_chooses_it(page: playwright.Page, url: str) -> None:
     ready(page, f"{url}/map")
-    page.keyboard.press("s")
+    page.keyboard.press("d")
     assert page.locator("#lasso").get_attribute("aria-pressed") == "true"
     at = np.array([spots(page, row) for row in range(EACH, 2 * EACH, 3)])
     (left, top), (right, bottom) = at.min(axis=0) - 12, at.max(axis=0) + 12
@@ -148,11 +148,11 @@ def test_the_map_is_used_by_keys_alone(page: playwright.Page, url: str) -> None:
     playwright.expect(page.locator("#map")).to_be_focused()
     playwright.expect(page.locator("#tip .id")).to_contain_text("feature-250")
     page.keyboard.press("+")
-    page.keyboard.press("v")
+    page.keyboard.press("i")
     playwright.expect(page.locator("#chosen-n")).to_contain_text("chosen")
     few = int(page.locator("#chosen-n").inner_text().split()[0])
     page.keyboard.press("0")
-    page.keyboard.press("v")
+    page.keyboard.press("i")
     playwright.expect(page.locator("#chosen-n")).to_have_text(f"{N_UNITS} units chosen")
     assert 0 < few < N_UNITS
     before = pixels(page)

@@ -129,7 +129,7 @@ def test_scrolling_shows_the_rows_of_the_place(page: playwright.Page, url: str) 
             place,
         )
         playwright.expect(page.get_by_text(f"feature-{place + 2}", exact=True)).to_be_visible(timeout=5_000)
-    page.keyboard.press("Shift+G")
+    page.keyboard.press("End")
     playwright.expect(page.locator(".hit.active .id")).to_have_text(f"feature-{N_UNITS - 1}")
     playwright.expect(page.locator(".hit.active")).to_be_in_viewport()
 

@@ -83,7 +83,7 @@ def test_from_the_runs_to_an_unscored_reply_and_back_by_keys_alone(page: playwri
     ready(page)
     page.keyboard.press("c")
     hits(page).first.wait_for()
-    page.keyboard.press("n")
+    page.keyboard.press("m")
     playwright.expect(page.locator("#count")).to_contain_text(f"{N // 5} of ")
     page.keyboard.press("j")
     page.keyboard.press("j")

@@ -96,7 +96,7 @@ def test_a_text_is_typed_coloured_and_steered_by_keys_alone(page: playwright.Pag
     playwright.expect(page.locator("#chosen output")).to_contain_text("\u00d72.5")
     playwright.expect(page.locator("#pace")).to_contain_text("40 tokens")
     page.keyboard.press("Tab")
-    page.keyboard.press("c")
+    page.keyboard.press("r")
     playwright.expect(page.locator("#continuations article")).to_have_count(3)
     page.keyboard.press("a")
     page.keyboard.type("3")

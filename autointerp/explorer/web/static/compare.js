@@ -115,12 +115,14 @@ const choose = async () => {
 $('with').addEventListener('change', () => { if ($('with').value) location.search = '?with=' + encodeURIComponent($('with').value); });
 $('choose').addEventListener('submit', event => event.preventDefault());
 
+/** The first or the last entry in the list, and the beginning or the end of the page outside it. @param {number} place */
+const end = place => () => (document.activeElement?.closest('#list') ? onList(each => each.select(place))() : window.scrollTo(0, place ? document.body.scrollHeight : 0));
 const onList = action => () => { if (list && !$('matched').hidden) action(list); };
 onKeys({
-  l: onList(each => each.enter()), j: onList(each => each.move(1)), ArrowDown: () => (document.activeElement?.closest('#list') ? onList(each => each.move(1))() : window.scrollBy(0, 60)),
+  j: onList(each => each.move(1)), ArrowDown: () => (document.activeElement?.closest('#list') ? onList(each => each.move(1))() : window.scrollBy(0, 60)),
   k: onList(each => each.move(-1)), ArrowUp: () => (document.activeElement?.closest('#list') ? onList(each => each.move(-1))() : window.scrollBy(0, -60)),
-  o: onList(each => each.openOther()), g: onList(each => each.select(0)), G: onList(each => each.select(Infinity)), '/': onList(each => each.focusSearch()),
-  t: () => { window.scrollTo(0, 0); $('main').focus(); },
+  o: onList(each => each.openOther()), Home: end(0), End: end(Infinity), '/': onList(each => each.focusSearch()),
+  u: () => { window.scrollTo(0, 0); $('main').focus(); },
   ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7].map(n => [String(n), onList(each => each.choose(n - 1))])),
 });
 choose();

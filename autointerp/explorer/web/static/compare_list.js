@@ -80,7 +80,7 @@ export class PairList {
       this.pages = new Map([[page, answer.rows]]);
       this.active = Math.min(place, Math.max(0, answer.n - 1));
       problem(null);
-      $('count').textContent = answer.n.toLocaleString('en') + (answer.n === 1 ? ' row' : ' rows');
+      $('count').textContent = answer.n.toLocaleString('en') + (answer.n === 1 ? ' entry' : ' entries');
       $('list').classList.toggle('empty', answer.n === 0);
       this.list.reset(answer.n, place ? Math.max(0, place - 2) : 0);
     } catch (error) { if (!controller.signal.aborted) { problem(error.message); $('count').textContent = ''; } }

@@ -1,5 +1,6 @@
 // The lists of units: made, renamed, emptied, deleted with a way back, and exported.
 import {$, addressOfSearch, base, el, fetchJson, many, onKeys, problem, published, sendJson, visible} from './dom.js';
+import {time} from './figures.js';
 
 const writes = $('all').dataset.own === 'write';
 const address = list => base + 'api/lists/' + list.list_id;
@@ -41,7 +42,7 @@ const draw = list => {
     el('h2', {dir: 'auto'}, el('a', {href: addressOfSearch('list=' + list.list_id)}, visible(list.name))),
     el('div', {class: 'tools'}, list.n && !published ? [el('a', {href: address(list) + '/units.csv', download: ''}, 'CSV'), ' ', el('a', {href: address(list) + '/units.json', download: ''}, 'JSON')] : null,
       writes ? [button('rename', rename, 'rename ' + list.name), list.n ? button('empty', empty, 'empty ' + list.name) : null, button('delete', async () => { if (await change(list, {}, 'DELETE')) redraw(); }, 'delete ' + list.name)] : null),
-    el('p', {class: 'soft'}, many(list.n, 'unit') + ', changed ' + new Date(1000 * list.changed_at).toLocaleString()));
+    el('p', {class: 'soft'}, many(list.n, 'unit') + ', changed ' + time(list.changed_at)));
   return item;
 };
 const show = async () => {

@@ -157,7 +157,7 @@ const keeping = rows => {
 };
 /** What can be done with the chosen rows. @param {number[]} rows @param {string} written */
 const actions = (rows, written) => [
-  written.length <= LONGEST_ROWS ? el('a', {href: addressOfSearch('rows=' + written)}, 'open as a list') : el('span', {class: 'soft'}, 'too many for the address of a list'),
+  written.length <= LONGEST_ROWS ? el('a', {href: addressOfSearch('rows=' + written)}, 'show in the search') : el('span', {class: 'soft'}, 'too many to be shown in the search'),
   $('atlas').dataset.own === 'write' ? keeping(rows) : null,
   el('button', {type: 'button', class: 'quiet', onclick: () => choose([])}, 'clear ', el('kbd', {}, 'Esc')),
 ].filter(Boolean);
@@ -281,7 +281,7 @@ fields.by.value = given.has('meaning') ? 'meaning' : 'q';
 fields.text.value = given.get(fields.by.value) ?? '';
 if ([...fields.colour.options].some(option => option.value === given.get('colour'))) fields.colour.value = given.get('colour');
 const tools = {
-  's': ['lasso', () => lasso(!view.lasso)], 'v': ['take-view', () => choose(inView())], 'h': ['take-found', () => choose([...found ?? []].sort((a, b) => a - b))],
+  'd': ['lasso', () => lasso(!view.lasso)], 'i': ['take-view', () => choose(inView())], 'h': ['take-found', () => choose([...found ?? []].sort((a, b) => a - b))],
   '+': ['nearer', () => view.zoomBy(1.6)], '-': ['further', () => view.zoomBy(1 / 1.6)], '0': ['whole', () => view.show()],
 };
 for (const [id, act] of Object.values(tools)) $(id).addEventListener('click', when(act));

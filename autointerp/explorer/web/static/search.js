@@ -182,7 +182,7 @@ const focusSearch = () => { $('text').focus(); $('text').select(); };
 onKeys({
   j: () => select(document.activeElement?.closest('.hit') ? active + 1 : active), ArrowDown: () => select(active + 1), k: () => select(active - 1), ArrowUp: () => select(active - 1),
   Enter: () => { const link = list.drawn.get(active)?.querySelector('a'); if (document.activeElement instanceof HTMLButtonElement || document.activeElement?.matches('a, summary')) /** @type {HTMLElement} */ (document.activeElement).click(); else link?.click(); },
-  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, g: () => select(0), G: () => select(list.n - 1),
+  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, Home: () => select(0), End: () => select(list.n - 1),
 });
 $('text').addEventListener('keydown', event => { if (event.key === 'Escape' || event.key === 'ArrowDown') { event.preventDefault(); select(active); } });
 window.addEventListener('popstate', () => { fillForm(new URLSearchParams(location.search)); search(history.state?.place ?? 0); });

@@ -90,7 +90,7 @@ window.addEventListener('hashchange', async () => { await restore(); readSoon(0)
 onKeys({
   '/': () => { text.focus(); text.select(); }, ArrowRight: () => reading.step(1), ArrowLeft: () => reading.step(-1),
   j: () => reading.move(1), k: () => reading.move(-1), s: () => reading.setCurrent(), v: () => steering.focus(), a: () => $('add').focus(),
-  c: () => { $('control').click(); },
+  r: () => { $('control').click(); },
 });
 await restore();
 await open();
