@@ -17,7 +17,6 @@ from autointerp.explorer.web.library import INDEX, Library
 from sae.corpus.sources import clean
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
 pytestmark = pytest.mark.slow
 
 HOSTILE = [clean(word) for word in WORDS]
@@ -142,22 +141,3 @@ def test_an_error_is_said_on_the_page(browser: playwright.Browser, planted: tupl
     page.goto(f"{planted[0]}/compare?with={labelled.RUN}")
     playwright.expect(page.locator("#problem")).to_contain_text(f"autointerp index {labelled.RUN}")
     page.close()
-
-
-@pytest.mark.parametrize("more", ["", "&show=splits"])
-def test_axe_finds_nothing_serious(browser: playwright.Browser, planted: tuple[str, Planted], more: str) -> None:
-    for scheme, width in (("light", 1400), ("dark", 390)):
-        # axe-core is a script that the pages' content security policy does not allow.
-        context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True
-        )
-        page = context.new_page()
-        open_comparison(page, planted[0], more)
-        found = axe.Axe().run(page).response["violations"]
-        serious = [
-            (rule["id"], rule["nodes"][0]["target"], rule["nodes"][0]["failureSummary"])
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
-        context.close()

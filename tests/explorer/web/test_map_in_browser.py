@@ -16,7 +16,6 @@ from autointerp.explorer.web.library import INDEX, Library
 from sae.corpus.sources import clean
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
 matplotlib_image = pytest.importorskip("matplotlib.image", reason="pip install matplotlib")
 pytestmark = pytest.mark.slow
 
@@ -236,24 +235,3 @@ def test_an_index_without_a_map_says_why(browser: playwright.Browser, url: str) 
     playwright.expect(page.locator("#problem")).to_contain_text("This index has no map")
     assert page.locator("#atlas").is_hidden()
     page.close()
-
-
-def test_axe_finds_nothing_serious(browser: playwright.Browser, url: str) -> None:
-    for scheme, width in (("light", 1400), ("dark", 390)):
-        # axe-core is a script that the pages' content security policy does not allow.
-        context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True
-        )
-        page = context.new_page()
-        ready(page, f"{url}/map?q=legal&density=1e-6..&unit=feature-210&colour=maximum")
-        page.locator("#tip").wait_for()
-        page.keyboard.press("h")
-        page.locator("#chosen-units a").first.wait_for()
-        page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
-        serious = [
-            (rule["id"], rule["nodes"][0]["target"], rule["nodes"][0]["failureSummary"])
-            for rule in axe.Axe().run(page).response["violations"]
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
-        context.close()

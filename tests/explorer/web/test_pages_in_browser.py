@@ -16,7 +16,6 @@ from autointerp.explorer.web.library import INDEX, Library
 from sae.corpus.sources import clean
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
 pytestmark = pytest.mark.slow
 
 HOSTILE = [clean(word) for word in WORDS]
@@ -141,27 +140,3 @@ def test_a_wrong_filter_is_said_and_an_empty_result_too(page: playwright.Page, u
     page.keyboard.type("qqqq")
     playwright.expect(page.locator("#count")).to_contain_text(f"0 of {N_UNITS:,}")
     playwright.expect(hits(page)).to_have_count(0)
-
-
-@pytest.mark.parametrize("path", ["/", "/?q=legal&density=1e-6..", "/u/feature-40", "/runs"])
-def test_axe_finds_nothing_serious(browser: playwright.Browser, url: str, path: str) -> None:
-    for scheme, width in (("light", 1400), ("dark", 390)):
-        # axe-core is a script that the pages' content security policy does not allow.
-        context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True
-        )
-        page = context.new_page()
-        page.goto(url + path)
-        page.locator(".hit .window, .ex, .run").first.wait_for()
-        page.wait_for_timeout(500)
-        page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true })")
-        for key in ("Escape", "?"):
-            page.keyboard.press(key)
-            found = axe.Axe().run(page).response["violations"]
-            serious = [
-                (rule["id"], rule["nodes"][0]["target"], rule["nodes"][0]["failureSummary"])
-                for rule in found
-                if rule["impact"] in ("serious", "critical")
-            ]
-            assert serious == []
-        context.close()

@@ -24,7 +24,6 @@ from autointerp.explorer.web.library import Library
 from sae.corpus.sources import clean
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
 pytestmark = pytest.mark.slow
 
 HOSTILE = [word for word in map(clean, WORDS) if word.strip()]
@@ -170,20 +169,3 @@ def test_units_that_fire_on_a_text_are_searched_for_by_keys_alone(page: playwrig
     page.reload()
     playwright.expect(page.locator(".hit .id").first).to_have_text("feature-0")
     assert page.locator("#not-on").input_value() == "filler4 orchard2 filler3"
-
-
-def test_axe_finds_nothing_serious(browser: playwright.Browser, site: Site) -> None:
-    for scheme, width in (("light", 1400), ("dark", 390)):
-        # axe-core is a script that the pages' content security policy does not allow.
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
-        page = context.new_page()
-        opened(page, f"{site.url}/try?feature=feature-1#text=filler1+harbour4&f=feature-1:2&control=1")
-        playwright.expect(page.locator("#pace")).to_contain_text("40 tokens", timeout=60_000)
-        found = axe.Axe().run(page).response["violations"]
-        assert [
-            (rule["id"], rule["nodes"][0]["target"], rule["nodes"][0]["failureSummary"])
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        context.close()
