@@ -49,9 +49,10 @@ const open = async () => {
     if (!ready.chat) $('chat').checked = false;
     isOpen = true;
     problem(null);
-    $('below').hidden = false;
-    read();
+    const isRead = read();
     steering.run();
+    await isRead;
+    $('below').hidden = false;  // below the tokens, so that nothing moves
   } catch (error) { problem(error.message); } finally { $('loading').hidden = true; }
 };
 const failed = error => {  // the process of the model has ended: it is opened again, once
