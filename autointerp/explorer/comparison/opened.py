@@ -64,7 +64,8 @@ class Comparisons:
         """The comparison of two indexes and its state: `done`; `new` if it was not asked for; else that of its job."""
         side, back = Side(own.folder), Side(other.folder)
         matching = files.read(side, other.about.identity)
-        if matching and matching.graded != files.results_hash(side, back):
+        half = files.read(back, side.about.identity)  # missing in a folder that was copied before
+        if matching and (half is None or matching.graded != files.results_hash(side, back)):
             matching = None
         opened = self._opened(own, other, matching)
         if matching:

@@ -104,6 +104,14 @@ def test_a_computed_comparison_has_a_verdict_and_lists(planted: tuple[Path, Plan
     assert turned["lengths"]["only-other"] == len(truth.only_own)
 
 
+def test_a_copy_of_a_run_that_was_not_compared_yet_is_offered_as_new(url: str, results: Path) -> None:
+    shutil.copytree(results / OTHER, results / "copied-33333333")
+    compare(results)
+    status, found = ask(url, "/api/compare?with=copied-33333333")
+    assert (status, found["state"]) == (200, "new")
+    assert ask(url, f"/api/compare?with={OTHER}")[1]["state"] == "done"
+
+
 def test_wrong_requests_are_answered_in_one_line(url: str, results: Path) -> None:
     compare(results)
     for path, complaint in (

@@ -115,7 +115,7 @@ const relabel = async id => {  // the labels alone, because a note may be open
 const titleOf = unit => unit.unit_id + ': ' + (unit.labels[0]?.explanation ?? 'not explained');
 const drawUnit = unit => [
   el('header', {class: 'top-of-unit ' + unit.kind}, el('div', {class: 'named'}, el('h1', {}, el('i', {}), unit.unit_id), unit.events && !published ? el('a', {class: 'try-it', href: tryIt(unit.unit_id)}, 'try it') : null),
-    el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'over active tokens']]
+    el('dl', {class: 'figures'}, [['density', short(unit.density), rate(unit.density)], ['active at', many(unit.events, 'token'), 'of ' + many(unit.about.n_tokens, 'token')], ['maximum', short(unit.maximum), ''], ['mean', short(unit.mean), 'where active']]
       .map(([name, value, note]) => el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, note)))))),
   el('div', {class: 'labels'}, el('div', {}, labelsOf(unit)), tools(unit)),
   el('div', {class: 'columns'},
