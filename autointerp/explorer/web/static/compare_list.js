@@ -1,5 +1,5 @@
 // The lists of a comparison: pairs, features of one index alone, and families, fetched by the hundred while they scroll into view.
-import {$, base, el, fetchJson, fixed, grade, problem, rate, short, unexplained, visible} from './dom.js';
+import {$, addressOf, base, el, fetchJson, fixed, grade, problem, rate, short, unexplained, visible} from './dom.js';
 import {VirtualList} from './list.js';
 
 const PAGE = 100, TYPING = 150, KEPT = 200;  // rows in a request; ms; pages kept
@@ -122,7 +122,7 @@ export class PairList {
   }
 
   side(unit, side, place) {
-    return el('a', {class: side ? 'other' : 'own', href: this.sides[side].base + 'u/' + encodeURIComponent(unit.unit_id), onclick: () => history.replaceState({place}, '')},
+    return el('a', {class: side ? 'other' : 'own', href: addressOf(unit.unit_id, this.sides[side].base), onclick: () => history.replaceState({place}, '')},
       el('span', {class: 'id'}, el('i', {}), unit.unit_id),
       unit.explanation === null ? el('span', {class: 'explanation none'}, unexplained(unit)) : el('span', {class: 'explanation', dir: 'auto', title: visible(unit.explanation)}, visible(unit.explanation)),
       el('span', {class: 'num density', title: rate(unit.density)}, short(unit.density)), unit.grade === null ? el('span', {}) : grade(unit.grade));

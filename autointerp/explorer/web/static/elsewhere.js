@@ -1,5 +1,5 @@
 // A feature in other dictionaries: its matches in the comparisons that are computed already.
-import {base, el, fetchJson, fixed, published, visible} from './dom.js';
+import {addressOf, base, el, fetchJson, fixed, published, visible} from './dom.js';
 
 /** A part of a unit's page, hidden until a match is found. @param {string} id */
 export const elsewhere = id => {
@@ -16,5 +16,5 @@ const show = (part, found) => {
   part.hidden = false;
 };
 const kind = each => each.relation === 'same' ? 'the same dictionary' : !each.near ? 'nothing near: the nearest' : !each.mutual ? 'nearer to another feature' : each.n_others ? 'mutual nearest, and others near it' : 'mutual nearest';
-const line = (each, unit) => el('li', {}, el('span', {class: 'num'}, fixed(unit.cosine)), el('a', {href: each.base + 'u/' + encodeURIComponent(unit.unit_id)}, unit.unit_id),
+const line = (each, unit) => el('li', {}, el('span', {class: 'num'}, fixed(unit.cosine)), el('a', {href: addressOf(unit.unit_id, each.base)}, unit.unit_id),
   unit.explanation === null ? el('span', {class: 'soft'}, 'not explained') : el('span', {class: 'explanation', dir: 'auto'}, visible(unit.explanation)));

@@ -1,5 +1,5 @@
 // The lists of units: made, renamed, emptied, deleted with a way back, and exported.
-import {$, base, el, fetchJson, many, onKeys, problem, sendJson, visible} from './dom.js';
+import {$, addressOfSearch, base, el, fetchJson, many, onKeys, problem, sendJson, visible} from './dom.js';
 
 const writes = $('all').dataset.own === 'write';
 const address = list => base + 'api/lists/' + list.list_id;
@@ -34,11 +34,11 @@ const draw = list => {
     redraw();
     lists.forEach(each => { if (each !== list) delete each.before; });
     list.before = before;
-    const drawn = [...document.querySelectorAll('.list')].find(node => node.querySelector('h2 a')?.getAttribute('href') === base + '?list=' + list.list_id);
+    const drawn = [...document.querySelectorAll('.list')].find(node => node.querySelector('h2 a')?.getAttribute('href') === addressOfSearch('list=' + list.list_id));
     drawn?.querySelector('.tools').prepend(button('put ' + many(before.length, 'unit') + ' back', async () => { if (await change(list, {unit_ids: before})) redraw(); }));
   };
   item.append(
-    el('h2', {dir: 'auto'}, el('a', {href: base + '?list=' + list.list_id}, visible(list.name))),
+    el('h2', {dir: 'auto'}, el('a', {href: addressOfSearch('list=' + list.list_id)}, visible(list.name))),
     el('div', {class: 'tools'}, list.n ? [el('a', {href: address(list) + '/units.csv', download: ''}, 'CSV'), ' ', el('a', {href: address(list) + '/units.json', download: ''}, 'JSON')] : null,
       writes ? [button('rename', rename, 'rename ' + list.name), list.n ? button('empty', empty, 'empty ' + list.name) : null, button('delete', async () => { if (await change(list, {}, 'DELETE')) redraw(); }, 'delete ' + list.name)] : null),
     el('p', {class: 'soft'}, many(list.n, 'unit') + ', changed ' + new Date(1000 * list.changed_at).toLocaleString()));
@@ -51,7 +51,7 @@ const show = async () => {
     $('all').replaceChildren(...lists.map(draw));
     $('none').textContent = writes ? 'No list yet: name one here, or press l on the page of a unit.' : 'There is no list.';
     $('none').hidden = lists.length > 0;
-    $('noted').replaceChildren(...(found.noted ? [el('a', {href: base + '?noted=yes'}, many(found.noted, 'unit')), ' with a note'] : ['No unit has a note.']));
+    $('noted').replaceChildren(...(found.noted ? [el('a', {href: addressOfSearch('noted=yes')}, many(found.noted, 'unit')), ' with a note'] : ['No unit has a note.']));
   } catch (error) { problem(error.message); } finally { $('all').setAttribute('aria-busy', 'false'); }
 };
 $('new')?.addEventListener('submit', async event => {

@@ -1,5 +1,5 @@
 // The note about a unit, and the lists that have it.
-import {$, base, el, fetchJson, sendJson, visible} from './dom.js';
+import {$, addressOfSearch, base, el, fetchJson, sendJson, visible} from './dom.js';
 
 const MOST = 10000;
 /** @type {any} */
@@ -55,7 +55,7 @@ const edit = (of, text, version) => {
 };
 
 // The lists.
-const showLists = of => of.listBox.replaceChildren(...of.lists.filter(each => each.has).map((each, i) => [i ? ', ' : 'In ', el('a', {href: base + '?list=' + each.list_id, dir: 'auto'}, visible(each.name))]).flat());
+const showLists = of => of.listBox.replaceChildren(...of.lists.filter(each => each.has).map((each, i) => [i ? ', ' : 'In ', el('a', {href: addressOfSearch('list=' + each.list_id), dir: 'auto'}, visible(each.name))]).flat());
 
 /** Open the dialog of the lists. */
 export const openLists = () => {
