@@ -33,7 +33,10 @@ def data(request: Request) -> JSONResponse:
 
 def events(request: Request) -> JSONResponse:
     """The run's events after event `after`."""
-    run, after = library(request).folder_of(request.path_params["run"]).name, whole_number(request, "after", 0, digits=15)
+    run, after = (
+        library(request).folder_of(request.path_params["run"]).name,
+        whole_number(request, "after", 0, digits=15),
+    )
     return answer(_states(request).events(run, after))
 
 
