@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -52,6 +53,11 @@ def scientific(value: float | None) -> str:
         return "0"
     digits, exponent = f"{value:.1e}".split("e")
     return f"{digits}e{int(exponent)}".replace("-", _MINUS)
+
+
+def four_digits(value: float | None) -> float | None:
+    """A number with the digits that a page shows; None for no value and for one that is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def count(value: int | None) -> str:

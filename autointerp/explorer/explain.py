@@ -25,7 +25,12 @@ def index_and_spec(name: str | None, results: Path, judge: str | None) -> tuple[
     folder = IndexFolder(path)
     if folder.about.run is None:
         raise UsageError(f"{path} is of no run, whose judge could be asked: give a run")
-    spec = load(results / folder.about.run / "spec.toml")
+    spec_file = results / Path(folder.about.run).name / "spec.toml"
+    if not spec_file.is_file():
+        raise UsageError(
+            f"{path} is the index of {folder.about.run}, which is not in {results}: name its results folder with --results"
+        )
+    spec = load(spec_file)
     if judge is None:
         return folder, spec
     try:

@@ -15,8 +15,7 @@ from autointerp.explorer.comparison import files
 from autointerp.explorer.comparison.relation import Side
 from autointerp.explorer.comparison.schema import NEAR, Matching
 from autointerp.explorer.index.folder import LABELS, IndexFolder
-from autointerp.explorer.index.schema import UNIT_ROWS
-from autointerp.explorer.search.columns import PROPAGATED
+from autointerp.explorer.index.schema import PROPAGATED, UNIT_ROWS
 
 _MOST_CHILDREN = 5
 

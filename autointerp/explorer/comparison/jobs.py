@@ -5,14 +5,16 @@ from __future__ import annotations
 import atexit
 import json
 import subprocess
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import IO, Literal
+
+from autointerp.explorer import worker_process
 
 _MOST_WAITING = 8
 _LONGEST_ERROR = 400
@@ -89,32 +91,27 @@ class Jobs:
     def _compute(self, key: Key) -> str:
         """Compute a comparison in a process. Returns the error, or an empty text."""
         error = ""
-        with _process(key) as process:
-            self._process = process
-            assert process.stdout is not None
-            for line in process.stdout:
-                found = json.loads(line)
-                error = found.get("error", "")
-                if not error:
-                    with self._lock:
-                        self._jobs[key] = replace(self._jobs[key], **found)
-            assert process.stderr is not None
-            complaints = process.stderr.read().strip().splitlines()
-            code = process.wait()
-        self._process = None
-        if code and not error:
-            error = f"the comparison stopped: {complaints[-1] if complaints else f'exit code {code}'}"
+        with TemporaryFile() as complaints:
+            with _process(key, complaints) as process:
+                self._process = process
+                assert process.stdout is not None
+                for line in process.stdout:
+                    found = json.loads(line)
+                    error = found.get("error", "")
+                    if not error:
+                        with self._lock:
+                            self._jobs[key] = replace(self._jobs[key], **found)
+                code = process.wait()
+            self._process = None
+            if code and not error:
+                error = f"the comparison stopped: {worker_process.ending(code, complaints)}"
         return error
 
 
 @contextmanager
-def _process(key: Key) -> Iterator[subprocess.Popen[str]]:
-    """A process that compares two indexes. A session of its own keeps Ctrl-C from it; it ends when its stdin is closed."""
-    command = [sys.executable, "-m", _WORK, *map(str, key)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", start_new_session=True
-    ) as process:
+def _process(key: Key, complaints: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
+    """A process that compares two indexes, and is ended with the block."""
+    with worker_process.started(_WORK, *map(str, key), complaints=complaints) as process:
         try:
             yield process
         finally:

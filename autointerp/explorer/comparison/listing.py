@@ -12,6 +12,7 @@ import numpy as np
 from autointerp.errors import UsageError
 from autointerp.explorer.comparison.pairs import NONE, Entries, Floats, Integers, Pairs
 from autointerp.explorer.search.query import MOST_CHARACTERS, Query, range_of
+from autointerp.formatting import four_digits
 
 SHOWN: dict[str, Callable[[Pairs], Entries]] = {
     "pairs": lambda pairs: pairs.pairs,
@@ -124,10 +125,10 @@ class Listing:
                 {
                     "own": own,
                     "other": other,
-                    "cosine": _short(entries.cosine[i]),
+                    "cosine": four_digits(entries.cosine[i]),
                     "place": int(entries.place[i]),
-                    "difference": _short(difference[i]),
-                    "similarity": _short(similarity[i]),
+                    "difference": four_digits(difference[i]),
+                    "similarity": four_digits(similarity[i]),
                     "change": changed.get(own["unit_id"], "") if own and pairs.same else "",
                     "shared": None if shared[i] == NONE else int(shared[i]),
                     "compared": None if shared[i] == NONE else int(compared[i]),
@@ -143,12 +144,7 @@ class Listing:
         numbers = reader.columns.numbers
         return {
             **reader.name(row),
-            "density": _short(numbers["density"][row]),
-            "maximum": _short(numbers["maximum"][row]),
-            "distinction": _short(numbers["distinction"][row]),
+            "density": four_digits(numbers["density"][row]),
+            "maximum": four_digits(numbers["maximum"][row]),
+            "distinction": four_digits(numbers["distinction"][row]),
         }
-
-
-def _short(value: float) -> float | None:
-    """A number with four digits, or None for no value."""
-    return float(f"{value:.4g}") if np.isfinite(value) else None

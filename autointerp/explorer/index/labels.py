@@ -17,8 +17,6 @@ from autointerp.explorer.index.inputs import IndexInputs
 from autointerp.locks import AlreadyLocked, locked
 from autointerp.spec.spec import load
 
-LIVE = "live"
-"""The source of a label that was asked for in the explorer, or for many units of an index."""
 LOCK = ".labels.lock"
 PATIENCE_S, _LOOK_S = 30.0, 0.05
 """How long a writer waits for another one, which needs a second for a million labels."""
@@ -60,7 +58,7 @@ def put(folder: IndexFolder, rows: Sequence[Mapping[str, Any]], replaces: Callab
         kept = known.filter(pc.invert(replaces(known))) if len(known) else known
         added = pa.Table.from_pylist([dict.fromkeys(schema.LABELS.names) | dict(row) for row in rows], schema.LABELS)
         joined = pa.concat_tables([added, kept.cast(schema.LABELS)])
-        of_run, live = pc.starts_with(joined["source"], "run:"), pc.equal(joined["source"], LIVE)
+        of_run, live = pc.starts_with(joined["source"], "run:"), pc.equal(joined["source"], schema.LIVE)
         ordered = joined.append_column("order", pc.if_else(of_run, 0, pc.if_else(live, 1, 2)))
         order = pc.sort_indices(ordered, [("row", "ascending"), ("order", "ascending")])
         folder.write_table(LABELS, joined.take(order))

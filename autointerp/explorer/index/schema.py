@@ -186,6 +186,8 @@ EXAMPLES = columns(
 )
 """Sorted by `row`, then `bin` in the order 0, `bins`, ..., 1, then `rank`. No two examples of a unit show the same text."""
 
+LIVE, PROPAGATED = "live", "propagated"
+"""Sources of labels beside runs: asked for in the explorer, or for many units of an index; and taken from another unit's label."""
 LABELS = columns(
     ("row", pa.int32(), "The unit's row in `units.parquet`."),
     ("explanation", pa.string(), "The explanation."),

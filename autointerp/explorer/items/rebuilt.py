@@ -55,11 +55,11 @@ class OpenRun:
 
     def __init__(self, results: Path, ledger: Ledger | None, run_id: str) -> None:
         """Raises `UsageError` if the run's harvest or spec is not there."""
-        self.ledger = ledger
         row = None
         if ledger is not None:
             with ledger.read() as tx:
                 row = runs.get(tx, run_id)
+        self.ledger = ledger if row is not None else None
         spec, harvest = _of_row(results, row) if row is not None else _of_folder(results, run_id)
         if not (harvest / FILES[-1]).is_file():
             raise UsageError(f"the run's harvest {harvest.name} is not in {harvest.parent}: restore it there to see how its questions were made")  # fmt: skip

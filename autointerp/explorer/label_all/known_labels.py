@@ -9,9 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from autointerp.explorer.index.folder import LABELS, IndexFolder
+from autointerp.explorer.index.schema import PROPAGATED
 from autointerp.judges.embedded.explanation_parser import NOTHING
-
-PROPAGATED = "propagated"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index import labels
-from autointerp.explorer.label_all.known_labels import PROPAGATED, Known
+from autointerp.explorer.index.schema import PROPAGATED
+from autointerp.explorer.label_all.known_labels import Known
 from autointerp.explorer.label_all.outcome import Outcome
 from autointerp.explorer.labels.fits import fits
 from autointerp.explorer.labels.labeller import Labeller

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from sqlalchemy import RowMapping
 
 from autointerp.explorer.index.folder import LABELS, IndexFolder
+from autointerp.explorer.index.schema import PROPAGATED
 from autointerp.explorer.labels.windows import Windows
 from autointerp.hashing import content_hash
 from autointerp.questions.planned_jobs import across_bins, item_of
 from autointerp.records import Arm, Explanation, ExplanationKey, Item, Outcome
 from autointerp.stats.comparison import arm_means, scored_rows
 
-PROPAGATED = "propagated"
 _DIGITS = 10
 """Of the hash of an explanation, in the key of what is asked about it."""
 

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from autointerp.costs import stand_ins
 from autointerp.explorer.index.folder import LABELS, IndexFolder
-from autointerp.explorer.index.labels import LIVE, put
+from autointerp.explorer.index.labels import put
+from autointerp.explorer.index.schema import LIVE
 from autointerp.explorer.labels import grading
 from autointerp.explorer.labels.account import Account
 from autointerp.explorer.labels.grading import Judged, Texts

@@ -99,7 +99,7 @@ def source_of(index: IndexFolder, results: Path) -> Source:
     Raises `ModelFailed` if it is nowhere.
     """
     run = index.about.run
-    folders = (index.path.parent, results / run) if run else ()
+    folders = (index.path.parent, results / Path(run).name) if run else ()
     found = next((folder for folder in folders if (folder / _SPEC).is_file()), None)
     if found is None and not index.about.subject.model:
         raise ModelFailed(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,8 +12,8 @@ from contextlib import suppress
 from typing import IO
 
 from autointerp.errors import AutointerpError
+from autointerp.explorer import worker_process
 from autointerp.explorer.live.questions import Answer, Cancel, Continue, Numbered, Reading, Ready, Source
-from sae.errors import one_line
 
 WORKER = "autointerp.explorer.live.worker"
 OnAnswer = Callable[[Answer], None]
@@ -39,11 +37,7 @@ class ModelProcess:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the thread that reads to the end
-        # A session of its own: Ctrl-C in the terminal reaches the server alone, which ends this process with its input.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints,
-            start_new_session=True, text=True, encoding="utf-8",
-        )  # fmt: skip
+        self._process = worker_process.started(WORKER, complaints=self._complaints)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._lines.put(source.model_dump_json())
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._write, self._read)]
@@ -129,12 +123,4 @@ class ModelProcess:
             on_answer(answer)
 
     def _ending(self) -> str:
-        """How the process has ended, with the last line that it wrote to its error output."""
-        code = self.code or 0
-        how = f"was ended by signal {-code}" if code < 0 else f"has ended with exit code {code}"
-        last = ""
-        with suppress(OSError, ValueError):
-            self._complaints.seek(0)
-            lines = self._complaints.read().decode("utf-8", "replace").split("\n")
-            last = next((one_line(ValueError(line)) for line in reversed(lines) if code > 0 and line.strip()), "")
-        return f"its process {how}" + (f" ({last})" if last else "")
+        return worker_process.ending(self.code or 0, self._complaints)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from autointerp.explorer.index.folder import LABELS, UNITS, IndexFolder
+from autointerp.explorer.index.schema import PROPAGATED as PROPAGATED
 
 KINDS = ("feature", "neuron")
 HARVESTED = ("row", "number", "density", "events", "maximum", "mean")
@@ -17,7 +18,6 @@ KNOWN = ("grade", "distinction", "probability")
 """Columns of `labels.parquet`; a unit without a label has no value."""
 NUMBERS = HARVESTED + KNOWN
 """Columns that can be filtered and sorted."""
-PROPAGATED = "propagated"
 _ORDERS = 2 * len(NUMBERS)
 
 

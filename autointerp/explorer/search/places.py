@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import MAP, IndexFolder
-from autointerp.explorer.index.schema import MOST_ON_MAP
-from autointerp.explorer.search.columns import PROPAGATED, Columns
+from autointerp.explorer.index.schema import LIVE, MOST_ON_MAP, PROPAGATED
+from autointerp.explorer.search.columns import Columns
+from autointerp.formatting import four_digits
 
 VALUES = ("density", "events", "maximum", "mean", "grade", "distinction", "probability", "label")
 """What a map can be coloured by, beside clusters."""
-LABELS = ("none", "propagated", "live", "run")
+LABELS = ("none", PROPAGATED, LIVE, "run")
 """Kinds of leading labels: where the explanation is from. A value of `label` is the place of the kind."""
 SIDE = 10_000
 """Steps along each side of the map, which is a square."""
@@ -68,14 +69,14 @@ class Places:
         if name == "label":
             return _written({"values": self._kinds()[self.rows].tolist(), "kinds": LABELS})
         values = columns.numbers[name][self.rows].tolist()
-        return _written({"values": [float(f"{value:.4g}") if value == value else None for value in values]})
+        return _written({"values": [four_digits(value) for value in values]})
 
     def _kinds(self) -> NDArray[np.int64]:
         """The place in `LABELS` of each unit's leading label."""
         columns = self._columns()
         sources = columns.labels["source"]
         kinds = np.append(
-            np.where(pc.equal(sources, PROPAGATED), 1, np.where(pc.equal(sources, "live"), 2, 3)).astype(np.int64), 0
+            np.where(pc.equal(sources, PROPAGATED), 1, np.where(pc.equal(sources, LIVE), 2, 3)).astype(np.int64), 0
         )
         found: NDArray[np.int64] = kinds[columns.label]
         return found

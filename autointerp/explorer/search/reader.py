@@ -24,6 +24,7 @@ from autointerp.explorer.search.meaning import Meanings
 from autointerp.explorer.search.places import Places
 from autointerp.explorer.search.query import MATCH, Firing, Query
 from autointerp.explorer.search.texts import Texts, words_in
+from autointerp.formatting import four_digits
 from autointerp.judges.embedded.word_vectors import lexicon
 
 Rows = NDArray[np.int64]
@@ -180,9 +181,9 @@ class Reader:
         return [
             {
                 **self.name(int(row)),
-                "density": _short(columns.numbers["density"][row]),
-                "maximum": _short(columns.numbers["maximum"][row]),
-                **{name: _short(columns.numbers[name][row]) for name in KNOWN},
+                "density": four_digits(columns.numbers["density"][row]),
+                "maximum": four_digits(columns.numbers["maximum"][row]),
+                **{name: four_digits(columns.numbers[name][row]) for name in KNOWN},
                 "spark": sparks[row].tolist(),
             }
             for row in rows
@@ -206,7 +207,7 @@ class Reader:
             "unit_id": columns.unit_ids[row].as_py(),
             "kind": KINDS[columns.kind[row]],
             "explanation": columns.explanation(row),
-            "grade": _short(columns.numbers["grade"][row]),
+            "grade": four_digits(columns.numbers["grade"][row]),
         }
 
     def strongest(self, row: int) -> dict[str, Any] | None:
@@ -277,10 +278,5 @@ def _snippet(example: dict[str, Any]) -> dict[str, Any]:
     """The tokens around the mark, their activations, and the place of the mark among them."""
     mark, (before, after) = int(example["mark"]), _SNIPPET
     first, last = max(0, mark - before), mark + after + 1
-    activations = [_short(value) for value in example["activations"][first:last]]
+    activations = [four_digits(value) for value in example["activations"][first:last]]
     return {"tokens": example["tokens"][first:last], "activations": activations, "mark": mark - first}
-
-
-def _short(value: float) -> float | None:
-    """A number with four digits, which is what a page shows, or None for no value."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -15,10 +15,7 @@ from autointerp.explorer.items import detail, listing, names
 from autointerp.explorer.items.detail import Place
 from autointerp.explorer.items.listing import Listing, Listings
 from autointerp.explorer.items.query import Query
-from autointerp.explorer.web.site import answer, library, render
-
-MOST_ROWS = 200
-"""Most rows of one answer."""
+from autointerp.explorer.web.site import answer, asked_rows, library, render, within
 
 
 def routes() -> list[Route]:
@@ -46,9 +43,8 @@ def rows(request: Request) -> JSONResponse:
     """The number of items that a search finds, and `limit` of them from place `from` on; `read` of `to_read` calls were searched so far."""
     found_in, query = _listing(request), Query.of_address(request.query_params)
     found, (read, to_read) = found_in.find(query)
-    first, limit = _number(request, "from", 0), min(MOST_ROWS, _number(request, "limit", 100))
     frame = found_in.frame(query.of)
-    some = frame.iloc[found[first : first + limit]].itertuples(index=False)
+    some = frame.iloc[found[asked_rows(request)]].itertuples(index=False)
     return answer(
         {
             "n": len(found), "of": len(frame), "read": read, "to_read": to_read, "facets": found_in.facets(query.of),
@@ -75,18 +71,10 @@ def rebuilt(request: Request) -> JSONResponse:
 
 
 def _within(place: Place, query: Query) -> dict[str, Any]:
-    """The place of an item among those that a query finds, from 0 and None if it is none of them, and its neighbours' ids."""
     found, _ = place.listing.find(query)
     ids = place.listing.frame(query.of)["id"]
     places = np.flatnonzero((ids.iloc[found] == place.row.id).to_numpy())
-    at = int(places[0]) if len(places) else None
-    before, after = (None, 0) if at is None else (at - 1, at + 1)
-    return {
-        "n": len(found),
-        "place": at,
-        "previous": ids.iloc[found[before]] if before is not None and before >= 0 else None,
-        "next": ids.iloc[found[after]] if after < len(found) else None,
-    }
+    return within(len(found), int(places[0]) if len(places) else None, lambda at: str(ids.iloc[found[at]]))
 
 
 def _place(request: Request) -> Place:
@@ -108,10 +96,3 @@ def _is_live(request: Request) -> bool:
 
 def _run(request: Request) -> str:
     return library(request).folder_of(request.path_params["run"]).name
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    written = request.query_params.get(name, str(default))
-    if not (written.isdecimal() and len(written) < 10):
-        raise UsageError(f"{name}={written[:40]!r} is no number of rows: give a whole number")
-    return int(written)

@@ -18,8 +18,8 @@ from autointerp.explorer.comparison.listing import Request as Wanted
 from autointerp.explorer.comparison.opened import Comparisons
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.library import INDEX
-from autointerp.explorer.web.search_page import MOST_ROWS, whole_number
-from autointerp.explorer.web.site import answer, library, reader, render
+from autointerp.explorer.web.site import Addresses, answer, asked_rows, library, reader, render
+from autointerp.explorer.web.unit_page import row_of
 from autointerp.monitoring import run_names
 
 
@@ -50,7 +50,10 @@ def data(request: Request) -> JSONResponse:
     return answer(
         {
             **state,
-            "sides": [facts(own, _run_of(request, own), _base(request)), facts(other, run, f"/runs/{run}/")],
+            "sides": [
+                facts(own, _run_of(request, own), _base(request.path_params.get("run"))),
+                facts(other, run, _base(run)),
+            ],
             "relation": matching.relation if matching else None,
             "why": matching.why if matching else None,
             "same_tokens": matching.same_tokens if matching else None,
@@ -79,18 +82,14 @@ def rows(request: Request) -> JSONResponse:
     own = reader(request)
     listing = _comparisons(request).listing(own, _other(request, own, request.query_params.get("with", "")))
     found = listing.find(Wanted.of(request.query_params))
-    first, limit = whole_number(request, "from", 0), min(MOST_ROWS, whole_number(request, "limit", 100))
-    return answer({"n": len(found), "rows": listing.cards(found.take(slice(first, first + limit)))})
+    return answer({"n": len(found), "rows": listing.cards(found.take(asked_rows(request)))})
 
 
 def matches_of_unit(request: Request) -> JSONResponse:
     """A feature's matches in the dictionaries with which its own has been compared."""
-    own, unit, books = reader(request), request.path_params["unit"], library(request)
-    row = own.columns.row_of(unit)
-    if row is None:
-        raise HTTPException(404, f"the index has no unit {unit[:80]!r}")
-    found = elsewhere(own.folder, row, lambda run: books.folder_of(run) / INDEX)
-    return answer([{**each, "base": f"/runs/{each['run']}/"} for each in found])
+    own, books = reader(request), library(request)
+    found = elsewhere(own.folder, row_of(own, request), lambda run: books.folder_of(run) / INDEX)
+    return answer([{**each, "base": _base(each["run"])} for each in found])
 
 
 def _ask(request: Request, run: str) -> None:
@@ -128,6 +127,6 @@ def _run_of(request: Request, own: Reader) -> str | None:
     return folder.parent.name if folder.name == INDEX and folder.parent.parent == results else None
 
 
-def _base(request: Request) -> str:
-    run = request.path_params.get("run")
-    return f"/runs/{run}/" if run else "/"
+def _base(run: str | None) -> str:
+    """The address above the pages of the index of a run, or of the main one for None."""
+    return Addresses.of(run, None).base

@@ -6,9 +6,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from autointerp.errors import UsageError
 from autointerp.explorer.overview.one_run import RunStates
-from autointerp.explorer.web.site import answer, library, render
+from autointerp.explorer.web.site import answer, library, render, whole_number
 
 
 def routes() -> list[Route]:
@@ -34,10 +33,11 @@ def data(request: Request) -> JSONResponse:
 
 def events(request: Request) -> JSONResponse:
     """The run's events after event `after`."""
-    after = request.query_params.get("after", "0")
-    if not (after.isdecimal() and len(after) < 16):
-        raise UsageError(f"after={after[:40]!r} is no number of an event: give a whole number")
-    return answer(_states(request).events(library(request).folder_of(request.path_params["run"]).name, int(after)))
+    run, after = (
+        library(request).folder_of(request.path_params["run"]).name,
+        whole_number(request, "after", 0, digits=15),
+    )
+    return answer(_states(request).events(run, after))
 
 
 def _states(request: Request) -> RunStates:

@@ -71,6 +71,7 @@ def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[st
         "run_id": row["run_id"],
         "state": row.get("state", "finished"),
         "live": row.get("state") in runs.LIVE,
+        "carrier": row.get("carrier", ""),
         "created_at": row.get("created_at"),
         "updated_at": row.get("updated_at"),
         "spent_usd": row.get("spent_usd"),

@@ -13,10 +13,7 @@ from autointerp.explorer.label_all import outcome
 from autointerp.explorer.search.query import Query
 from autointerp.explorer.web import own
 from autointerp.explorer.web.model import find
-from autointerp.explorer.web.site import answer, reader, render
-
-MOST_ROWS = 200
-"""Most rows of one answer."""
+from autointerp.explorer.web.site import MOST_ROWS, answer, asked_rows, reader, render
 
 
 def routes(prefix: str) -> list[Route]:
@@ -39,8 +36,7 @@ async def rows(request: Request) -> JSONResponse:
     """The number of units that a search finds, and `limit` of them from place `from` on."""
     index = reader(request)
     found = await find(request, index, Query.of(request.query_params))
-    first, limit = whole_number(request, "from", 0), min(MOST_ROWS, whole_number(request, "limit", 100))
-    cards = await run_in_threadpool(index.cards, found[first : first + limit])
+    cards = await run_in_threadpool(index.cards, found[asked_rows(request)])
     return answer({"n": len(found), "of": len(index.columns), "rows": cards})
 
 
@@ -52,11 +48,3 @@ def strongest(request: Request) -> JSONResponse:
         raise UsageError("rows are numbers with commas between them: rows=3,7,12")
     wanted = np.unique([int(row) for row in written])  # in their order, so that each part of the file is read once
     return answer({str(row): index.strongest(int(row)) for row in wanted})
-
-
-def whole_number(request: Request, name: str, default: int) -> int:
-    """A number of rows in the address of a request. Raises `UsageError` for another text."""
-    written = request.query_params.get(name, str(default))
-    if not (written.isdecimal() and len(written) < 10):
-        raise UsageError(f"{name}={written[:40]!r} is no number of rows: give a whole number")
-    return int(written)

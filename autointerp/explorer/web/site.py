@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from autointerp.errors import UsageError
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.guard import PUBLISHED_POLICY
 from autointerp.explorer.web.library import Library
@@ -32,6 +34,8 @@ WITH_NOTES = ("lists",)
 """Pages that a published folder has if it has its reader's notes and lists."""
 PREFIXES = ("", "/runs/{run}")
 """Where the pages of an index are: those of the main one at the root, those of a run's under its id."""
+MOST_ROWS = 200
+"""Most rows of one answer."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,32 @@ def answer(value: Any, status: int = 200) -> JSONResponse:
     return JSONResponse(_finite(value), status)
 
 
+def whole_number(request: Request, name: str, default: int, digits: int = 9) -> int:
+    """A number of at most so many digits in the address of a request. Raises `UsageError` for another text."""
+    written = request.query_params.get(name, str(default))
+    if not (written.isdecimal() and len(written) <= digits):
+        raise UsageError(f"{name}={written[:40]!r} is no whole number: give one")
+    return int(written)
+
+
+def asked_rows(request: Request) -> slice:
+    """The places of the rows that a request asks for: `limit` of them, `MOST_ROWS` at most, from place `from` on."""
+    first = whole_number(request, "from", 0)
+    return slice(first, first + min(MOST_ROWS, whole_number(request, "limit", 100)))
+
+
+def within(n: int, place: int | None, id_at: Callable[[int], str]) -> dict[str, Any]:
+    """What a page says of the search that led to it: the place of what it shows among the `n` that were found, from 0 and None if it is
+    none of them, and the ids at the places before and after it."""
+    before, after = (-1, 0) if place is None else (place - 1, place + 1)
+    return {
+        "n": n,
+        "place": place,
+        "previous": id_at(before) if before >= 0 else None,
+        "next": id_at(after) if after < n else None,
+    }
+
+
 def known_ledger(request: Request) -> Ledger | None:
     """The ledger of the results folder, if there is one."""
     found: Ledger | None = request.app.state.ledger
@@ -138,9 +168,11 @@ def ledger_to_write(request: Request) -> Ledger:
     state = request.app.state
     with state.making_ledger:
         if state.ledger is None:
-            state.ledger = Ledger.in_folder(open_folder(library(request).results), Settings.from_env().given_ledger)
-    made: Ledger = state.ledger
-    return made
+            made = Ledger.in_folder(open_folder(library(request).results), Settings.from_env().given_ledger)
+            for readers in (state, state.run_states, state.listings, state.open_runs):
+                readers.ledger = made
+    found: Ledger = state.ledger
+    return found
 
 
 def large(request: Request, body: bytes) -> Response:

@@ -15,7 +15,7 @@ from autointerp.explorer.search.query import Query
 from autointerp.explorer.search.reader import Reader, Rows
 from autointerp.explorer.web import own
 from autointerp.explorer.web.model import find
-from autointerp.explorer.web.site import answer, reader, render, snapshot
+from autointerp.explorer.web.site import answer, reader, render, snapshot, within
 
 
 def routes(prefix: str) -> list[Route]:
@@ -55,17 +55,9 @@ def described(index: Reader, row: int) -> dict[str, Any]:
 
 
 def _within(index: Reader, found: Rows, row: int) -> dict[str, Any]:
-    """The place of a unit among those that a search finds, from 0 and None if it is none of them, and its neighbours' ids."""
     places = np.flatnonzero(found == row)
     ids = index.columns.unit_ids
-    place = int(places[0]) if len(places) else None
-    before, after = (None, 0) if place is None else (place - 1, place + 1)
-    return {
-        "n": len(found),
-        "place": place,
-        "previous": ids[int(found[before])].as_py() if before is not None and before >= 0 else None,
-        "next": ids[int(found[after])].as_py() if after < len(found) else None,
-    }
+    return within(len(found), int(places[0]) if len(places) else None, lambda at: str(ids[int(found[at])].as_py()))
 
 
 def row_of(index: Reader, request: Request) -> int:

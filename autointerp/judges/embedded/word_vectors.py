@@ -6,7 +6,10 @@ tokenizer learned its pieces, most frequent first: rough, but enough to distingu
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import files, version
 from pathlib import Path
@@ -33,7 +36,8 @@ class Lexicon:
 
     def __init__(self) -> None:
         try:
-            import wordllama
+            with _log_as_it_was():
+                import wordllama
 
             # Without cache_dir the package would look for its files in the home folder and then on the network.
             folder = Path(wordllama.__file__).parent
@@ -83,6 +87,18 @@ class Lexicon:
         valid = text.encode("utf-8", "replace").decode()
         ids: list[int] = self._tokenizer.encode(valid, add_special_tokens=False).ids
         return [i for i in ids if i != _SPACE and i < len(self._table)]
+
+
+@contextmanager
+def _log_as_it_was() -> Iterator[None]:
+    """Undo the block's changes to the program's log: wordllama, when it is imported, has everything printed that any package logs."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,11 @@ def test_a_judge_without_calls_is_asked_again_and_its_question_verified_by_its_k
     alone = Listings(tmp_path, None).of(tmp_path / run.run_id)
     place = Place.find(alone, shown.places(kind="grade", state="scored")[0].row.id)
     assert place is not None
-    made = rebuilt(place, OpenRun(tmp_path, None, run.run_id))  # from the files of the run and its harvest
-    assert made["same"] is True
-    assert made["reading"]["value"][0]["grade"] == place.row.score
+    with closing(Ledger.open("sqlite://")) as other:  # of another folder: it does not know the run
+        for known in (None, other):
+            made = rebuilt(place, OpenRun(tmp_path, known, run.run_id))  # from the files of the run and its harvest
+            assert made["same"] is True
+            assert made["reading"]["value"][0]["grade"] == place.row.score
 
 
 def test_items_of_one_question_lead_to_each_other(

@@ -121,7 +121,7 @@ def test_wrong_requests_are_answered_in_one_line(url: str, results: Path) -> Non
         ("/api/compare?with=..%2F..", "is no run id"),
         ("/api/compare/rows", "is no run id"),
         (f"/api/compare/rows?with={OTHER}&show=all", "is no list"),
-        (f"/api/compare/rows?with={OTHER}&from=-1", "no number of rows"),
+        (f"/api/compare/rows?with={OTHER}&from=-1", "no whole number"),
     ):
         status, found = ask(url, path)
         assert (status, complaint in found["error"]) == (422, True), (path, found)

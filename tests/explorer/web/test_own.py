@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import explorer_index
+from support import explorer_calls, explorer_index
 from support.explorer_http import get, send
 from support.explorer_server import served
 from support.hostile_text import WORDS
@@ -61,6 +61,15 @@ def test_the_first_note_makes_the_ledger(url: str, tmp_path: Path) -> None:
     assert (status, note["text"], note["version"]) == (200, "seen before\nin code", 1)
     assert (tmp_path / "ledger.sqlite").exists()
     assert get(url, "/api/notes/feature-3")[1] == note
+
+
+def test_every_page_reads_a_ledger_that_a_note_has_made(url: str, tmp_path: Path) -> None:
+    write(url, "seen before", 0)
+    with kept(tmp_path) as ledger:
+        explorer_calls.make(ledger, 5)
+    assert [row["run_id"] for row in get(url, "/api/runs")[1]["runs"]] == [explorer_calls.RUN]
+    assert get(url, f"/runs/{explorer_calls.RUN}/api/about")[1]["stages"]
+    assert get(url, f"/runs/{explorer_calls.RUN}/api/calls")[1]["has_calls"]
 
 
 def test_a_note_that_was_changed_meanwhile_is_not_overwritten(url: str) -> None:

@@ -86,6 +86,11 @@ def test_wrong_addresses_are_said_in_a_line(url: str, path: str, status: int) ->
         assert "\n" not in message
 
 
+def test_the_list_says_who_carries_a_run(url: str) -> None:
+    """The page tells that no workers are alive for runs of the queue alone."""
+    assert [(row["run_id"], row["carrier"]) for row in get(url, "/api/runs")["runs"]] == [(RUN, "local")]
+
+
 def test_items_are_listed_by_pages(url: str) -> None:
     first = get(url, f"/runs/{RUN}/api/calls?limit=10")
     rest = get(url, f"/runs/{RUN}/api/calls?from=10&limit=200")

@@ -1,12 +1,11 @@
 // One item: what the judge saw, what it replied, how the reply was read, and every attempt.
-import {$, base, el, fetchJson, many, onKeys, problem, short, visible} from './dom.js';
+import {$, addressOf, base, el, fetchJson, many, onKeys, part, problem, short, visible} from './dom.js';
 import {dollars, duration, moment} from './figures.js';
-import {addressOf, badge, lastItems, marked} from './item.js';
+import {addressOfItem, badge, lastItems, marked} from './item.js';
 import {json, verbatim} from './prompt.js';
 
 let whole = false, shown = '', unit = '';
-const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
-const unitLink = id => el('a', {href: base + 'u/' + encodeURIComponent(id)}, visible(id));
+const unitLink = id => el('a', {href: addressOf(id)}, visible(id));
 
 // The head: what was asked, and how it ended.
 const KINDS = {explain: 'Explanation of ', grade: 'Grade of ', probe: 'A question to the server'};
@@ -62,10 +61,10 @@ const replied = (given, made) => {
 };
 const attempt = (each, main) => el('details', {class: 'attempt', open: false}, el('summary', {}, el('span', {class: 'why ' + each.state}, each.meaning), el('span', {class: 'num'}, moment(each.started_at)), el('span', {class: 'num'}, duration(each.duration_s)),
     el('span', {class: 'num'}, each.input_tokens + each.cache_write_tokens + each.cache_read_tokens + ' + ' + each.output_tokens + ' tokens'), el('span', {class: 'num'}, dollars(each.cost_usd)), each.call_id === main ? el('span', {class: 'chip'}, 'its answer') : null),
-  el('dl', {class: 'inputs'}, [['call', el('a', {href: addressOf('call-' + each.call_id)}, String(each.call_id))], ['model', each.judge + (each.served_model && !each.judge.endsWith(each.served_model) ? ', served by ' + each.served_model : '')], ['from cache', each.cache_read_tokens ? many(each.cache_read_tokens, 'token') : ''], ['request', each.request_id], ['worker', each.worker], ['batch', each.batch_key], ['run', each.run_id ?? ''], ['reason', each.reason]]
+  el('dl', {class: 'inputs'}, [['call', el('a', {href: addressOfItem('call-' + each.call_id)}, String(each.call_id))], ['model', each.judge + (each.served_model && !each.judge.endsWith(each.served_model) ? ', served by ' + each.served_model : '')], ['from cache', each.cache_read_tokens ? many(each.cache_read_tokens, 'token') : ''], ['request', each.request_id], ['worker', each.worker], ['batch', each.batch_key], ['run', each.run_id ?? ''], ['reason', each.reason]]
     .filter(([, value]) => value).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, typeof value === 'string' ? visible(value) : value)))),
   each.system === null ? null : verbatim('System prompt', 'of this attempt', each.system), each.user === null ? null : verbatim('Message', 'of this attempt', each.user), each.reply ? verbatim('Reply', 'as it came', each.reply, false) : null);
-const others = given => given.results.length ? part(given.item.id.startsWith('call-') ? 'Answered by this call' : 'In the same question', many(given.results.length, 'item'), el('ul', {class: 'plain'}, given.results.map(each => el('li', {class: 'other'}, badge(each), el('a', {href: addressOf(each.id)}, visible(each.unit_id)), el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation ?? '')))))) : null;
+const others = given => given.results.length ? part(given.item.id.startsWith('call-') ? 'Answered by this call' : 'In the same question', many(given.results.length, 'item'), el('ul', {class: 'plain'}, given.results.map(each => el('li', {class: 'other'}, badge(each), el('a', {href: addressOfItem(each.id)}, visible(each.unit_id)), el('span', {class: 'explanation', dir: 'auto'}, visible(each.explanation ?? '')))))) : null;
 
 const drawItem = (given, made) => {
   const {item} = given;
@@ -82,7 +81,7 @@ const drawItem = (given, made) => {
 };
 
 // The page.
-const step = (link, id) => { link.hidden = !id; if (id) link.setAttribute('href', addressOf(id)); };
+const step = (link, id) => { link.hidden = !id; if (id) link.setAttribute('href', addressOfItem(id)); };
 const show = async id => {
   shown = id;
   try {
@@ -111,7 +110,7 @@ const unfold = () => { if (whole) for (const box of document.querySelectorAll('.
 const unfoldAll = () => { whole = !whole; for (const box of document.querySelectorAll('.verbatim')) box.dispatchEvent(new CustomEvent('unfold', {detail: whole})); };
 const back = () => { location.href = $('back').href; };
 window.addEventListener('popstate', () => show(idIn(location.pathname)));
-onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, o: () => { if (unit) location.href = base + 'u/' + encodeURIComponent(unit); }, '/': () => { location.href = $('back').href + '#search'; }});
+onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, o: () => { if (unit) location.href = addressOf(unit); }, '/': () => { location.href = $('back').href + '#search'; }});
 $('back').href = base + 'calls' + (lastItems() ? '?' + lastItems() : '');
 $('back').textContent = lastItems() ? 'back to the list' : 'all judgements';
 show(idIn(location.pathname));

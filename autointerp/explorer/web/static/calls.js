@@ -1,7 +1,7 @@
 // The judge's items of a run. The address holds the search; rows are fetched by the hundred while they scroll into view.
 import {$, base, el, fetchJson, onKeys, problem, visible} from './dom.js';
 import {dollars, duration, pagesOfRun} from './figures.js';
-import {ARMS, addressOf, badge, keepItems, marked} from './item.js';
+import {ARMS, addressOfItem, badge, keepItems, marked} from './item.js';
 import {VirtualList} from './list.js';
 import {follow} from './live.js';
 
@@ -43,7 +43,7 @@ const draw = place => {
   const row = rowAt(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
   return el('div', {class: 'hit' + (place === active ? ' active' : ''), role: 'listitem'},
-    el('a', {href: addressOf(row.id), onclick: leave},
+    el('a', {href: addressOfItem(row.id), onclick: leave},
       el('span', {class: 'id'}, row.unit_id ? visible(row.unit_id) : '\u2013'), el('span', {class: 'kind'}, row.kind),
       row.explanation ? el('span', {class: 'explanation', dir: 'auto'}, visible(row.explanation)) : el('span', {class: 'explanation none'}, row.kind === 'explain' ? 'an explanation of the unit' : 'no explanation shown'),
       el('span', {class: 'below'}, below(row)),

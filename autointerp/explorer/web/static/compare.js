@@ -1,5 +1,5 @@
 // Two indexes side by side. The address names the other run; a comparison that is not there is asked for, and its progress shown.
-import {$, addressOfPage, base, el, fetchJson, fixed, many, onKeys, problem, published, sendJson, visible} from './dom.js';
+import {$, addressOfPage, base, el, fetchJson, fixed, many, onKeys, part, problem, published, sendJson, visible} from './dom.js';
 import {distribution, found} from './compare_charts.js';
 import {figuresTable, measuresTable} from './compare_tables.js';
 import {PairList} from './compare_list.js';
@@ -34,7 +34,6 @@ const verdict = (grades, sides) => grades === null
     el('p', {class: 'verdict ' + grades.tone.replaceAll(' ', '-')}, visible(grades.verdict)),
     grades.measures.length ? measuresTable(grades, sides) : null,
     grades.notes.length ? el('ul', {class: 'notes'}, grades.notes.map(note => el('li', {}, visible(note)))) : null);
-const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
 
 const overview = answer => {
   const {sides, found: again} = answer;

@@ -1,7 +1,6 @@
 // The tables of a comparison: figures of all features, and measures of the graded ones with their intervals.
-import {el, fixed, shape, short, visible} from './dom.js';
+import {el, fixed, percent, shape, short, visible} from './dom.js';
 
-const percent = value => value === null ? '\u2013' : (100 * value).toFixed(Math.abs(value) < 0.1 ? 1 : 0).replace('-', '\u2212') + '%';
 const FORMATS = {share: percent, count: value => value === null ? '\u2013' : value.toLocaleString('en'), number: short, grade: value => value === null ? '\u2013' : fixed(value)};
 const signed = (value, text) => value === null ? '\u2013' : value === 0 ? '0' : (value > 0 ? '+' : '') + text;
 const head = (sides, ...more) => el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'figure'),

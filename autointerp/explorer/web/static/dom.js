@@ -17,6 +17,9 @@ const fill = (node, attributes, children) => {
   return node;
 };
 
+/** A part of a page with its heading. @param {any} title @param {any} note @param {...any} children */
+export const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
+
 /** @param {string} id @returns {any} */
 export const $ = id => document.getElementById(id);
 
@@ -78,6 +81,9 @@ export const short = value => {
 
 /** Two decimals and a true minus sign. @param {number} value */
 export const fixed = value => value.toFixed(2).replace('-', '\u2212');
+
+/** A share in per cent, with a decimal below ten. @param {number | null} share */
+export const percent = share => share === null ? '\u2013' : (100 * share).toFixed(share !== 0 && Math.abs(share) < 0.0995 ? 1 : 0).replace('-', '\u2212') + '%';
 
 /** @param {number} n @param {string} noun */
 export const many = (n, noun) => n.toLocaleString('en') + ' ' + noun + (n === 1 ? '' : 's');
@@ -149,8 +155,10 @@ export const onKeys = actions => {
   });
 };
 
-/** The last search of this index in this tab, as the query of an address. */
-const KEPT = 'autointerp-search ' + new URL(base, location.href).pathname;
-export const lastSearch = () => { try { return sessionStorage.getItem(KEPT) ?? ''; } catch { return ''; } };
-/** @param {string} query */
-export const keepSearch = query => { try { sessionStorage.setItem(KEPT, query); } catch { /* storage is forbidden: units then have the neighbours of the whole list */ } };
+/** The last search of a kind below this address in this tab, as the query of an address, and how to keep one. @param {string} kind @returns {[() => string, (query: string) => void]} */
+export const searchesOf = kind => {
+  const key = 'autointerp-' + kind + ' ' + new URL(base, location.href).pathname;
+  return [() => { try { return sessionStorage.getItem(key) ?? ''; } catch { return ''; } },
+    query => { try { sessionStorage.setItem(key, query); } catch { /* storage is forbidden: what is shown then has the neighbours of the whole list */ } }];
+};
+export const [lastSearch, keepSearch] = searchesOf('search');

@@ -1,5 +1,5 @@
 // Items in the words of a list: kind, state, marked text, answer; and the last search of a run's items in this tab.
-import {base, el, visible} from './dom.js';
+import {base, el, searchesOf, visible} from './dom.js';
 import {heat} from './heat.js';
 
 const SHORT = {refusal: 'refused', truncated: 'cut off', parse_failure: 'unreadable', out_of_range: 'off the scale', too_long: 'too long', content_rejected: 'rejected', provider_error: 'provider failed', no_explanation: 'no explanation', gave_up: 'given up', open: 'in flight', error: 'failed attempt', lost: 'lost'};
@@ -23,9 +23,6 @@ export const badge = item => item.state !== 'scored' ? el('span', {class: 'why '
   : item.answer !== null ? el('code', {class: 'brief'}, visible(brief(item.answer))) : el('span', {class: 'soft'}, 'answered');
 
 /** The address of an item. @param {string} id */
-export const addressOf = id => base + 'calls/' + encodeURIComponent(id);
+export const addressOfItem = id => base + 'calls/' + encodeURIComponent(id);
 
-const KEPT = 'autointerp-calls ' + base;
-export const lastItems = () => { try { return sessionStorage.getItem(KEPT) ?? ''; } catch { return ''; } };
-/** @param {string} query */
-export const keepItems = query => { try { sessionStorage.setItem(KEPT, query); } catch { /* storage is forbidden: items then have the neighbours of the whole list */ } };
+export const [lastItems, keepItems] = searchesOf('calls');

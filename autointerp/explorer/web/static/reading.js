@@ -1,13 +1,12 @@
 // The tokens of a text, coloured by a feature, and the features that are active in it.
-import {$, base, el, rate, short, token, unexplained, visible} from './dom.js';
+import {$, addressOf, el, percent, rate, short, token, unexplained, visible} from './dom.js';
 import {level} from './heat.js';
 
 /** What a feature answers to, in a line; without an explanation the tokens, of which a `brief` line has those at which it is strongest. */
 export const name = (unit, brief = false) => unit.explanation === null
   ? el('span', brief ? {class: 'explanation none', title: 'tokens at which it is strongest'} : {class: 'explanation none'}, brief && unit.marked.length ? unit.marked.map(each => [token(each), ' ']) : unexplained(unit))
   : el('span', {class: 'explanation', dir: 'auto'}, visible(unit.explanation));
-export const linkTo = (unit, words = unit.unit_id) => el('a', {class: 'id', href: base + 'u/' + encodeURIComponent(unit.unit_id)}, words);
-const percent = share => share >= 0.995 ? Math.round(100 * share) + '%' : share >= 0.095 ? (100 * share).toFixed(0) + '%' : (100 * share).toFixed(1) + '%';
+export const linkTo = (unit, words = unit.unit_id) => el('a', {class: 'id', href: addressOf(unit.unit_id)}, words);
 const ORDERS = {share: (a, b) => b.share - a.share, sum: (a, b) => b.sum - a.sum, density: (a, b) => a.density - b.density};
 const SHOWN = 40, FIRST = 14;
 

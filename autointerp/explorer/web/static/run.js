@@ -1,5 +1,5 @@
 // One run: state, stages, cost, calls, judges, verdict and events, asked for again while it is live.
-import {$, base, el, fetchJson, many, onKeys, problem, visible} from './dom.js';
+import {$, base, el, fetchJson, many, onKeys, part, problem, visible} from './dom.js';
 import {command, dollars, moment, pagesOfRun, size, time} from './figures.js';
 import {follow} from './live.js';
 
@@ -10,7 +10,6 @@ const log = $('events');
 let seen = 0, before = '';
 
 // Parts of the page.
-const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
 const link = (words, query) => el('a', {href: base + 'calls?' + new URLSearchParams(query)}, words);
 const stage = each => el('li', {class: 'stage'},
   el('div', {class: 'what'}, el('b', {}, each.name), el('span', {class: 'soft'}, each.purpose)),

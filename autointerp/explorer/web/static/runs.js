@@ -56,7 +56,7 @@ const night = given => given && el('section', {class: 'night'}, el('h2', {}, 'Ni
 const load = async () => {
   try {
     const given = await fetchJson(root + 'api/runs');
-    const live = given.runs.filter(run => run.live).length, text = JSON.stringify([given.runs, given.night, given.month]);
+    const live = given.runs.filter(run => run.live).length, text = JSON.stringify([given.runs, given.night, given.month, given.workers.map(each => [each.host, each.pid])]);
     if (text !== before) {
       runs = given.runs;
       show();

@@ -1,10 +1,12 @@
 // Where a unit lies on the map: a small picture in its page, which leads to the map.
 import {addressOfPage, base, el, fetchJson, visible} from './dom.js';
-import {rgb} from './colours.js';
+import {onScheme, rgb} from './colours.js';
 
 const WIDE = 400, HIGH = 240, EDGE = 10;  // pixels
 /** @type {Promise<any> | null} */
 let fetched = null;
+let redraw = () => {};
+onScheme(() => redraw());
 /** The map, once for a page; null for an index without one. */
 const fetchMap = () => fetched ??= fetchJson(base + 'api/map').then(map => map.why_none ? null : map).catch(() => null);
 
@@ -41,8 +43,8 @@ export const onTheMap = unit => {
     if (point < 0) return;
     const cluster = map.clusters.find(each => each.cluster === map.cluster[point]);
     name.textContent = cluster?.name ? 'among ' + visible(cluster.name) : '';
-    draw(canvas, map, point);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw(canvas, map, point));
+    redraw = () => draw(canvas, map, point);
+    redraw();
     part.hidden = false;
   });
   return part;

@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, addressOf, addressOfPage, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, problem, published, rate, short, token, unitIn, visible} from './dom.js';
+import {$, addressOf, addressOfPage, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, part, percent, problem, published, rate, short, token, unitIn, visible} from './dom.js';
 import {asking, press, relabelled} from './asking.js';
 import {elsewhere} from './elsewhere.js';
 import {heat} from './heat.js';
@@ -22,7 +22,6 @@ const fetchUnit = id => {
 
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
-const part = (title, note, ...children) => el('section', {class: 'part'}, el('h2', {}, title, note ? el('span', {}, note) : null), ...children);
 const ofRun = (run, unit) => ['from the run ', el('a', {href: addressOfRun(run)}, visible(run)),
   published ? null : [', ', el('a', {href: fileOfRun(run, 'calls?unit=' + encodeURIComponent(unit))}, 'judgements of this unit')]];
 const from = ({source, from: origin}, unit) => source.startsWith('run:') ? ofRun(source.slice(4), unit)
@@ -125,7 +124,7 @@ const drawUnit = unit => [
       part('Effect on the next token', 'in logits', el('div', {class: 'pair'}, tokens('promotes', unit.promoted ?? []), tokens('suppresses', unit.suppressed ?? []))),
       part('Nearest', 'cosine of decoder vectors', neighbours(unit.nearest, each => fixed(each.cosine))),
       elsewhere(unit.unit_id),
-      part('Active together', 'share of its tokens', neighbours(unit.together, each => Math.round(100 * each.share) + '%')),
+      part('Active together', 'share of its tokens', neighbours(unit.together, each => percent(each.share))),
       onTheMap(unit),
       unit.neurons?.length ? part('Neurons', 'correlation', el('ol', {class: 'others'}, unit.neurons.map(each => el('li', {}, el('span', {class: 'num'}, fixed(each.correlation)),
         unit.about.n_neurons ? el('a', {href: addressOf(each.unit_id)}, each.unit_id) : el('span', {}, each.unit_id))))) : null)),
