@@ -184,8 +184,15 @@ class Breaker:
         came = f"{redact(reason)[:160]}; the last one was {redact(text)[:80]!r}" if text else redact(reason)[:160]
         return (
             f"{self._judge}: none of the first {replies.total()} replies to {scorer or stage} questions can be used ({count}"
-            f" {most.replace('_', ' ')}: {came}): {_REMEDIES.get(most, 'change judge.model')}"
+            f" {most.replace('_', ' ')}: {came}): {_REMEDIES.get(most, 'change judge.model')}{_without(scorer)}"
         )
+
+
+def _without(scorer: str | None) -> str:
+    """How to leave out the questions of an evaluation, so that grades alone are asked for; nothing for explanations and grades."""
+    if not scorer:
+        return ""
+    return ", or set controls.neighbours = 0" if scorer == "distinction" else f", or take {scorer} out of score.also"
 
 
 def _kinds(job: Job) -> tuple[Kind, Kind]:

@@ -73,7 +73,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     opened = Ledger.in_folder(tmp_path, url)
     with opened.write() as tx:
         runs.register(tx, run_id=RUN, name="run", spec_hash="", spec="")
-        jobs.plan(tx, RUN, [job(number, scorer) for number in range(N) for scorer in ("", "detection")])
+        jobs.plan(tx, RUN, [job(number, scorer) for number in range(N) for scorer in ("", "detection", "distinction")])
     yield opened
     opened.close()
 
@@ -177,12 +177,19 @@ def test_one_usable_reply_among_the_first_lets_the_run_continue(ledger: Ledger) 
     assert judge.times == 100
 
 
-def test_a_scorer_whose_replies_are_all_unusable_stops_the_run_though_others_succeed(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("scorer", "way_out"),
+    [("detection", "take detection out of score.also"), ("distinction", "set controls.neighbours = 0")],
+)
+def test_a_scorer_whose_replies_are_all_unusable_stops_the_run_though_others_succeed(
+    ledger: Ledger, scorer: str, way_out: str
+) -> None:
     assert ask_all(ledger, Judge(lambda number: ("complete", USABLE)), range(5)) == []
     judge = Judge(no)
-    [error] = ask_all(ledger, judge, range(N), scorer="detection")
+    [error] = ask_all(ledger, judge, range(N), scorer=scorer)
     assert judge.times == FIRST_REPLIES
-    assert "to detection questions" in str(error)
+    assert f"to {scorer} questions" in str(error)
+    assert str(error).endswith(f", or {way_out}")
 
 
 def test_workers_count_together_and_what_arrives_after_the_stop_is_withdrawn(ledger: Ledger) -> None:
