@@ -17,6 +17,8 @@ DATA = ("map", *(f"map/values?column={name}" for name in VALUES))
 """Data of an index with one address each, after `api/`."""
 _UNIT = "u/unit"
 """The page of every unit, whichever is named."""
+_OF_JUDGEMENTS = {"calls": "calls", "call": "calls/item"}
+"""The list of judgements, and the page of every item or call."""
 
 
 def write_data(folder: PublishedFolder, app: Starlette, live: str, at: str) -> None:
@@ -30,6 +32,12 @@ def write_pages(folder: PublishedFolder, app: Starlette, live: str, at: str) -> 
     for _, address in app.state.snapshot.pages:
         folder.put(f"{at}{address or 'index'}.html", answers.page(app, live + address))
     folder.put(f"{at}unit.html", answers.page(app, live + _UNIT))
+
+
+def write_run(folder: PublishedFolder, app: Starlette, run: str, *, with_judgements: bool) -> None:
+    """Write the pages of a run."""
+    for name, address in ({"about": "about"} | (_OF_JUDGEMENTS if with_judgements else {})).items():
+        folder.put(f"runs/{run}/{name}.html", answers.page(app, f"/runs/{run}/{address}"))
 
 
 def write_shared(folder: PublishedFolder, app: Starlette) -> None:
