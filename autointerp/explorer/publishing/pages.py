@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from autointerp.explorer.publishing import answers
 from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
+from autointerp.explorer.publishing.private import Private
 from autointerp.explorer.search.places import VALUES
 from autointerp.explorer.web.site import COLOURS, STATIC
 
@@ -32,6 +33,14 @@ def write_pages(folder: PublishedFolder, app: Starlette, live: str, at: str) -> 
     for _, address in app.state.snapshot.pages:
         folder.put(f"{at}{address or 'index'}.html", answers.page(app, live + address))
     folder.put(f"{at}unit.html", answers.page(app, live + _UNIT))
+
+
+def write_lists(folder: PublishedFolder, app: Starlette, live: str, at: str, private: Private) -> None:
+    """Write the units of each list of an index as files to download."""
+    for each in answers.data(app, f"{live}api/lists")["lists"]:
+        for ending in ("csv", "json"):
+            text = answers.page(app, f"{live}api/lists/{each['list_id']}/units.{ending}").decode()
+            folder.put(f"{at}lists/list-{each['list_id']}.{ending}", private.without(text).encode())
 
 
 def write_run(folder: PublishedFolder, app: Starlette, run: str, *, with_judgements: bool) -> None:

@@ -69,6 +69,8 @@ def publish(
     app = application(library, Access(read_only=True), notes_in, snapshot=snapshot)
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)
+        if notes_in is not None:
+            pages.write_lists(folder, app, each.live, each.at, library.private)
     for run in runs:
         pages.write_run(folder, app, run, with_judgements=run in judged)
     pages.write_shared(folder, app)
