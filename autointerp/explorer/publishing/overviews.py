@@ -12,7 +12,15 @@ from autointerp.explorer.publishing.folder import PublishedFolder
 from autointerp.explorer.publishing.packing import packed_json
 from autointerp.explorer.publishing.private import Private
 
-_OF_THE_OWNER: dict[str, Any] = {"commands": [], "workers": None, "budgets": [], "carrier": "", "night": "", "live": False, "index": True}
+_OF_THE_OWNER: dict[str, Any] = {
+    "commands": [],
+    "workers": None,
+    "budgets": [],
+    "carrier": "",
+    "night": "",
+    "live": False,
+    "index": True,
+}
 LEFT_OUT = "The judgements of this run are not published."
 NONE = "This run is published without judgements: neither the ledger nor the files of the run have any."
 
@@ -21,7 +29,10 @@ def write(
     folder: PublishedFolder, run: str, states: RunStates, private: Private, files: Mapping[str, int], unpublished: str
 ) -> None:  # fmt: skip
     """Write the state of a run; `files` of it are published with these sizes, and `unpublished` says why its judgements are not, if so."""
-    folder.put(f"runs/{run}/data/api/{answers.file_of('about')}", packed_json(private.of(_state(run, states, files, unpublished))))
+    folder.put(
+        f"runs/{run}/data/api/{answers.file_of('about')}",
+        packed_json(private.of(_state(run, states, files, unpublished))),
+    )
 
 
 def _state(run: str, states: RunStates, files: Mapping[str, int], unpublished: str) -> dict[str, Any]:

@@ -34,7 +34,6 @@ class Private:
             text = text.replace(server, SERVER)
         return self._paths.sub(lambda path: "~" if Path(path[0]) == Path.home() else last_name(path[0]), text)
 
-
     def of(self, value: Any) -> Any:
         """A value of JSON, in which every path and server is so in all its texts."""
         return json.loads(self.without(json.dumps(value, ensure_ascii=False)))

@@ -48,7 +48,14 @@ def publish(
         units.write(folder, f"{each.at}data/", reader, step, comparisons.elsewhere(each))
         folder.put(
             f"{each.at}data/about.json.gz",
-            packed_json({"n": len(reader.columns), "features": reader.about.n_features, "parts": {name: parts.described for name, parts in units.PARTS.items()}, **about}),
+            packed_json(
+                {
+                    "n": len(reader.columns),
+                    "features": reader.about.n_features,
+                    "parts": {name: parts.described for name, parts in units.PARTS.items()},
+                    **about,
+                }
+            ),
         )
         for table in tables:
             table(folder, each.at, reader)

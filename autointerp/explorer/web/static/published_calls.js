@@ -5,7 +5,6 @@ import {MOST_CHARACTERS, quoted} from './published_query.js';
 const MOST_WORDS = 8, READ_MS = 300, REMEMBERED = 8;  // words of a search; how long one answer reads; searches
 const FILTERS = ['kind', 'state', 'arm', 'unit', 'judge'], SORTS = ['cost', 'time', 'at', 'grade', 'tokens'];
 const REASON = 300, BEFORE = 12, AFTER = 24;  // characters, and tokens around the mark, that a list shows
-const OF_THE_ITEM = ['exemplar_id', 'explained_unit', 'window'];
 
 /** A search as its address writes it. @param {URLSearchParams} given */
 const queryOf = given => {
@@ -114,7 +113,7 @@ export class PublishedCalls {
 
   /** An item as a list shows it. @param {string} of @param {number} row */
   async card(of, row) {
-    const {window, ...card} = await this.entry(of, 'cards', row), first = window ? Math.max(0, window.mark - BEFORE) : 0;
+    const {window, explained_unit, ...card} = await this.entry(of, 'cards', row), first = window ? Math.max(0, window.mark - BEFORE) : 0;
     return {...card, reason: [...card.reason].slice(0, REASON).join(''), window: window && {tokens: window.tokens.slice(first, window.mark + AFTER + 1), mark: window.mark - first}};
   }
 
@@ -128,12 +127,11 @@ export class PublishedCalls {
   /** Everything that is stored of an item, and its place in a search. @param {string} id @param {URLSearchParams} given */
   async item(id, given) {
     const [of, row] = await this.placeOf(id), about = await this.about;
-    const [card, {calls: ids, main: mainId, others}] = await Promise.all([this.entry(of, 'cards', row), this.entry(of, 'details', row)]);
+    const [{window, explained_unit, ...item}, {calls: ids, main: mainId, others}] = await Promise.all([this.entry(of, 'cards', row), this.entry(of, 'details', row)]);
     const [calls, results] = await Promise.all([Promise.all(ids.map(each => this.call(each))), Promise.all(others.map(other => this.card('items', other)))]);
     const main = calls.find(call => call.call_id === mainId);
     return {
-      item: Object.fromEntries(Object.entries(card).filter(([name]) => !OF_THE_ITEM.includes(name))),
-      meaning: about.states[card.state] ?? card.state, arm_meaning: about.arms[card.arm] ?? card.arm, explained_unit: card.explained_unit, window: card.window,
+      item, meaning: about.states[item.state] ?? item.state, arm_meaning: about.arms[item.arm] ?? item.arm, explained_unit, window,
       prompt: main ? {system: main.system, user: main.user} : null, main: mainId, results, missing: about.missing,
       calls: calls.map(call => ({...call, system: call.system === main.system ? null : call.system, user: call.user === main.user ? null : call.user})),
       within: await this.within(queryOf(given), of, row),
