@@ -21,7 +21,9 @@ from autointerp.progress import Progress
     help="Folder to write to: a new one, or one that was published before.",
 )
 @click.option("--notes", is_flag=True, help="Publish your notes and lists of the dictionaries too.")
-@click.option("--no-calls", is_flag=True, help="Leave out the judgements, with the prompts and replies of the judge.")
+@click.option(
+    "--no-calls", is_flag=True, help="Leave out the pages of judgements, with the prompts and replies of the judge."
+)
 @click.option("--csv", is_flag=True, help="Write units, explanations and examples as CSV too.")
 @click.option("--neuronpedia", is_flag=True, help="Write all features as Neuronpedia imports them too.")
 @click.option(

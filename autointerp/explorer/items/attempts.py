@@ -49,7 +49,7 @@ def _ids_of_question(listing: Listing, row: Any) -> list[int]:
     mine = listing.rows_with("calls", call_key=row.call_key, job_key=row.asked_in or row.job_key)
     if row.kind == EXPLAIN:
         mine = np.union1d(mine, explaining(listing, "calls", row))
-    ids = {int(each) for each in calls["call_id"].iloc[mine]}
+    ids = {int(each) for each in calls["call_id"].iloc[mine]} if len(mine) else set()
     if row.call_id == row.call_id:
         ids.add(int(row.call_id))
     return sorted(ids)[-MOST:]

@@ -144,6 +144,8 @@ def _results(place: Place) -> NDArray[np.int64]:
 def _asked_with(place: Place) -> NDArray[np.int64]:
     """The other items of the same question."""
     mine = place.listing.rows_with("items", asked_in=place.row.asked_in)
+    if not len(mine):
+        return mine
     return mine[(place.listing.frames.items["id"].iloc[mine] != place.row.id).to_numpy()][:_MOST_OTHERS]
 
 

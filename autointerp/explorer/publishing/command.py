@@ -45,7 +45,12 @@ def announce(
         if notes_in is not None:
             n_notes, n_lists = notes.counts(notes_in, folder)
             say(f"{about.name}: {n_notes:,} of your notes and {n_lists:,} of your lists")
-    left_out = ["the ledger", *([] if judgements else ["judgements"]), *([] if notes_in else ["notes"]), "specs"]
+    left_out = [
+        "the ledger",
+        *([] if judgements else ["prompts and replies of the judge"]),
+        *([] if notes_in else ["notes"]),
+        "specs",
+    ]
     say(f"not published: {', '.join(left_out)}, and folders and servers that are named in them")
 
 

@@ -142,7 +142,10 @@ class _Files:
     def _made(self, place: Place, *, is_stored: bool) -> dict[str, Any]:
         if isinstance(self.opened, str):
             return {"prompt": None, "why": self.opened}
-        made = detail.rebuilt(place, self.opened)
+        try:
+            made = detail.rebuilt(place, self.opened)
+        except UsageError as error:
+            return {"prompt": None, "why": str(error)}
         made["parameters"] = {name: value for name, value in made["parameters"].items() if name not in _SERVER}
         if is_stored and made["prompt"]:  # the prompt that was sent is shown
             made["prompt"] |= {"system": "", "user": ""}

@@ -21,7 +21,7 @@ _OF_THE_OWNER: dict[str, Any] = {
     "live": False,
     "index": True,
 }
-LEFT_OUT = "The judgements of this run are not published."
+LEFT_OUT = "The prompts and replies of this run's judge are not published."
 NONE = "This run is published without judgements: neither the ledger nor the files of the run have any."
 
 

@@ -50,7 +50,7 @@ def test_it_says_what_is_published_and_how_large_it_is(results: Path, tmp_path: 
     assert "excerpts of the corpus, 0 explanations, and the run's report and tables" in done.stderr
     assert "not published: the ledger, notes, specs, and folders and servers that are named in them" in done.stderr
     assert re.search(
-        rf"{RUN[:4]}.*: \d+ judgements with the prompts and replies of the judge: --no-calls leaves them out",
+        r": \d+ judgements with the prompts and replies of the judge: --no-calls leaves them out",
         done.stderr,
     )
     assert f"Published: {tmp_path / 'site'}" in done.stdout
@@ -88,8 +88,8 @@ def test_judgements_are_left_out_if_that_is_asked_for(results: Path, tmp_path: P
     done = published(results, tmp_path / "site", RUN)
     assert (tmp_path / "site" / "runs" / RUN / "calls.html").is_file()
     done = published(results, tmp_path / "site", RUN, "--no-calls")
-    assert "not published: the ledger, judgements, notes, specs" in done.stderr
-    assert "prompts" not in done.stderr
+    assert "not published: the ledger, prompts and replies of the judge, notes, specs" in done.stderr
+    assert "--no-calls" not in done.stderr
     assert not (tmp_path / "site" / "runs" / RUN / "calls.html").exists()
     assert not (tmp_path / "site" / "runs" / RUN / "data" / "calls").exists()
 
