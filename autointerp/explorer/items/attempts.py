@@ -59,7 +59,7 @@ def explaining(listing: Listing, of: str, row: Any) -> NDArray[np.int64]:
     """The rows of the items or calls by which the unit of an explanation was explained, with the same aid."""
     of_unit = listing.rows_with(of, unit_id=row.unit_id)
     some = listing.frame(of).iloc[of_unit]
-    return of_unit[((some["kind"] == EXPLAIN) & (some["arm"] == row.arm)).to_numpy()]
+    return of_unit[np.flatnonzero((some["kind"] == EXPLAIN) & (some["arm"] == row.arm))]
 
 
 def answering(calls: Sequence[Mapping[str, Any]], row: Any) -> Mapping[str, Any] | None:

@@ -146,7 +146,7 @@ def _asked_with(place: Place) -> NDArray[np.int64]:
     mine = place.listing.rows_with("items", asked_in=place.row.asked_in)
     if not len(mine):
         return mine
-    return mine[(place.listing.frames.items["id"].iloc[mine] != place.row.id).to_numpy()][:_MOST_OTHERS]
+    return mine[np.flatnonzero(place.listing.frames.items["id"].iloc[mine] != place.row.id)][:_MOST_OTHERS]
 
 
 def _first_result(place: Place) -> Any:

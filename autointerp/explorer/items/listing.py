@@ -106,7 +106,10 @@ class Listing:
 
     def _read_places(self, of: str, column: str) -> Mapping[str, NDArray[np.int64]]:
         """The rows with each value of a column."""
-        return {str(value): rows for value, rows in self.frame(of).groupby(column).indices.items()}
+        return {
+            str(value): np.asarray(rows, dtype=np.int64)
+            for value, rows in self.frame(of).groupby(column).indices.items()
+        }
 
     def _search(self, words: tuple[str, ...]) -> WordSearch:
         with self._lock:
