@@ -22,6 +22,7 @@ from autointerp.explorer.comparison.compute import compare
 from autointerp.explorer.comparison.relation import Side
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.judgements import Judgements
 from autointerp.explorer.publishing.publication import named, publish
 from autointerp.explorer.web.library import INDEX
 from autointerp.ledger.database import Ledger
@@ -47,9 +48,10 @@ def make_results(root: Path, *, runs: Sequence[str] = (RUN,), **options: Any) ->
 
 
 def publish_to(
-    to: Path, results: Path, runs: Sequence[str] = (RUN,), *, says: bool = False, ledger: Ledger | None = None
-) -> PublishedFolder:
-    """Publish runs."""
+    to: Path, results: Path, runs: Sequence[str] = (RUN,), *, says: bool = False, notes_in: Ledger | None = None,
+    ledger: Ledger | None = None, calls: bool = False,
+) -> PublishedFolder:  # fmt: skip
+    """Publish runs; with `calls` also their judgements, as far as the `ledger` or their files have them."""
     folder = PublishedFolder(to)
     publish(
         named([results / run / INDEX for run in runs], results),
@@ -57,6 +59,8 @@ def publish_to(
         folder,
         "1.2.3",
         Progress(quiet=not says),
+        notes_in=notes_in,
+        judgements=Judgements(results, ledger) if calls else None,
         ledger=ledger,
     )
     folder.finish()

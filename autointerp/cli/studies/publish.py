@@ -21,6 +21,9 @@ from autointerp.progress import Progress
     help="Folder to write to: a new one, or one that was published before.",
 )
 @click.option("--notes", is_flag=True, help="Publish your notes and lists of the dictionaries too.")
+@click.option(
+    "--no-calls", is_flag=True, help="Leave out the pages of judgements, with the prompts and replies of the judge."
+)
 @click.option("--csv", is_flag=True, help="Write units, explanations and examples as CSV too.")
 @click.option("--neuronpedia", is_flag=True, help="Write all features as Neuronpedia imports them too.")
 @click.option(
@@ -38,6 +41,7 @@ def publish(
     run_ids: tuple[str, ...],
     to: Path,
     notes: bool,
+    no_calls: bool,
     csv: bool,
     neuronpedia: bool,
     name: str | None,
@@ -53,20 +57,25 @@ def publish(
     autointerp publish latest --to site
     python -m http.server --directory site
 
-    Of several runs, the first is shown first. The pages have everything but what needs the model or the ledger: trying texts, new
-    explanations and judgements, and your notes and lists without --notes. A run without an index gets one first. RUN may also be the folder of an index; without it, the newest run with an index.
+    Of several runs, the first is shown first. The pages have everything but what needs the model: trying texts, and new explanations
+    and grades. Judgements are published with the judge's prompts and replies, and your notes and lists with --notes alone. A run without an index gets one first. RUN may also be the folder of an index; without it, the newest run with an index.
     """
     from autointerp.explorer import command as explorer
     from autointerp.explorer.publishing import command, publication
+    from autointerp.explorer.publishing.judgements import Judgements
 
     command.check_hub(hub, hub_data, public=public)
     found = [explorer.find_index(name, results) for name in run_ids or (None,)]
     indexes = publication.named([index or made_index(run, results, quiet) for index, run in found], results)
-    ledger = command.ledger_of(existing_ledger(results), results) if notes else None
+    ledger = existing_ledger(results)
+    notes_in = command.ledger_of(ledger, results) if notes else None
+    judgements = None if no_calls else Judgements(results, ledger)
     asked = command.tables_of(csv=csv, for_neuronpedia=neuronpedia, name=name, n_indexes=len(indexes))
     with Progress(quiet=quiet) as progress:
-        command.announce(indexes, progress.note, ledger)
-        folder = command.write(indexes, results, to, progress, asked, ledger)
+        command.announce(indexes, progress.note, notes_in, judgements)
+        folder = command.write(
+            indexes, results, to, progress, asked, notes_in=notes_in, judgements=judgements, ledger=ledger
+        )
         folder.finish()
     for line in command.sizes(folder, publication.n_units(indexes)):
         click.echo(line)

@@ -47,7 +47,7 @@ def of_two_dictionaries(a: Side, b: Side, with_examples: bool, report: OnProgres
     `UsageError` if a dictionary cannot be loaded."""
     loaded = []
     for side in (a, b):
-        report(f"loading {side.about.dictionary.path}", 0, 0)
+        report(f"reading the dictionary of {side.about.name}", 0, 0)
         loaded.append(_dictionary(side))
     if any(dictionary.W_dec.ndim != 2 for dictionary in loaded):
         return "The features of one dictionary write to several layers and have no one direction: only distributions are compared."

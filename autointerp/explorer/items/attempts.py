@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from autointerp.explorer.items.listing import Listing
-from autointerp.explorer.items.names import STATES
+from autointerp.explorer.items.names import EXPLAIN, STATES
 from autointerp.ledger import run_items
 from autointerp.messages import unpack_probabilities
 from autointerp.redaction import hide, hide_known
@@ -24,12 +24,12 @@ _FACTS = (
 
 def calls_of(listing: Listing, of: str, row: Any) -> list[Mapping[str, Any]]:
     """The stored calls of an item, the first one first, those of another run that answered it included; of a call that call alone."""
-    return _read(listing, [int(row.call_id)] if of == "calls" else _ids(listing.frames.calls, row))
+    return _read(listing, ids_of(listing, of, row))
 
 
 def calls_of_question(listing: Listing, row: Any) -> list[Mapping[str, Any]]:
     """The stored calls of the question that an item or a call belongs to."""
-    return _read(listing, _ids(listing.frames.calls, row))
+    return _read(listing, _ids_of_question(listing, row))
 
 
 def _read(listing: Listing, wanted: list[int]) -> list[Mapping[str, Any]]:
@@ -39,19 +39,27 @@ def _read(listing: Listing, wanted: list[int]) -> list[Mapping[str, Any]]:
         return [dict(each) for each in run_items.call_texts(tx, wanted)]
 
 
-def _ids(calls: pd.DataFrame, row: Any) -> list[int]:
-    job_key = row.asked_in or row.job_key
-    mine = np.zeros(len(calls), dtype=bool)
-    if row.call_key:
-        mine |= (calls["call_key"] == row.call_key).to_numpy()
-    if job_key:
-        mine |= (calls["job_key"] == job_key).to_numpy()
-    if row.kind == "explain":
-        mine |= ((calls["kind"] == "explain") & (calls["unit_id"] == row.unit_id) & (calls["arm"] == row.arm)).to_numpy()  # fmt: skip
-    ids = {int(each) for each in calls.loc[mine, "call_id"]}
+def ids_of(listing: Listing, of: str, row: Any) -> list[int]:
+    """The ids of the calls that `calls_of` reads."""
+    return [int(row.call_id)] if of == "calls" else _ids_of_question(listing, row)
+
+
+def _ids_of_question(listing: Listing, row: Any) -> list[int]:
+    calls = listing.frames.calls
+    mine = listing.rows_with("calls", call_key=row.call_key, job_key=row.asked_in or row.job_key)
+    if row.kind == EXPLAIN:
+        mine = np.union1d(mine, explaining(listing, "calls", row))
+    ids = {int(each) for each in calls["call_id"].iloc[mine]} if len(mine) else set()
     if row.call_id == row.call_id:
         ids.add(int(row.call_id))
     return sorted(ids)[-MOST:]
+
+
+def explaining(listing: Listing, of: str, row: Any) -> NDArray[np.int64]:
+    """The rows of the items or calls by which the unit of an explanation was explained, with the same aid."""
+    of_unit = listing.rows_with(of, unit_id=row.unit_id)
+    some = listing.frame(of).iloc[of_unit]
+    return of_unit[np.flatnonzero((some["kind"] == EXPLAIN) & (some["arm"] == row.arm))]
 
 
 def answering(calls: Sequence[Mapping[str, Any]], row: Any) -> Mapping[str, Any] | None:

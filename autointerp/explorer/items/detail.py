@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autointerp.calls.answers import read_reply
 from autointerp.explorer.items import attempts
 from autointerp.explorer.items.listing import Listing, card
@@ -22,6 +25,7 @@ from autointerp.spec.judge_sections import Judge as JudgeSettings
 from autointerp.spec.providers import is_llm
 from autointerp.spec.spec import judge_of
 
+_MOST_OTHERS = 50
 _NOT_SHOWN = frozenset({"key_env", "input_usd_per_mtok", "output_usd_per_mtok"})
 
 
@@ -57,9 +61,14 @@ def stored(place: Place, run_id: str) -> dict[str, Any]:
         "prompt": None if main is None else {"system": hide_known(main["system"]), "user": hide_known(main["user"])},
         "calls": [attempts.shown(call, run_id, main) for call in calls] if main else [],
         "main": main["call_id"] if main else None,
-        "results": _results(place) if place.of == "calls" else _asked_with(place),
+        "results": [card(listing, "items", each) for each in listing.frames.items.iloc[others(place)].itertuples(index=False)],
         "missing": listing.frames.missing,
     }  # fmt: skip
+
+
+def others(place: Place) -> NDArray[np.int64]:
+    """The rows of the items that an item's page leads to: those of the same question, or of a call those that its reply answered."""
+    return _results(place) if place.of == "calls" else _asked_with(place)
 
 
 def rebuilt(place: Place, opened: OpenRun) -> dict[str, Any]:
@@ -123,28 +132,26 @@ def _job(opened: OpenRun, row: Any) -> Job:
     return Job(row.job_key, stage, row.unit_id, row.exemplar_id, row.arm, int(row.repeat), row.explained_by)
 
 
-def _results(place: Place) -> list[dict[str, Any]]:
+def _results(place: Place) -> NDArray[np.int64]:
     """The items that a call's reply answered."""
-    items, row = place.listing.frames.items, place.row
-    mine = (items["call_key"] == row.call_key) | (items["job_key"] == row.job_key) | (items["asked_in"] == row.job_key)
+    listing, row = place.listing, place.row
+    mine = listing.rows_with("items", call_key=row.call_key, job_key=row.job_key, asked_in=row.job_key)
     if row.kind == EXPLAIN:
-        mine |= (items["kind"] == EXPLAIN) & (items["unit_id"] == row.unit_id) & (items["arm"] == row.arm)
-    return [card(place.listing, "items", each) for each in items.loc[mine].head(50).itertuples(index=False)]
+        mine = np.union1d(mine, attempts.explaining(listing, "items", row))
+    return mine[:_MOST_OTHERS]
 
 
-def _asked_with(place: Place) -> list[dict[str, Any]]:
+def _asked_with(place: Place) -> NDArray[np.int64]:
     """The other items of the same question."""
-    items, row = place.listing.frames.items, place.row
-    if not row.asked_in:
-        return []
-    mine = (items["asked_in"] == row.asked_in) & (items["id"] != row.id)
-    return [card(place.listing, "items", each) for each in items.loc[mine].head(50).itertuples(index=False)]
+    mine = place.listing.rows_with("items", asked_in=place.row.asked_in)
+    if not len(mine):
+        return mine
+    return mine[np.flatnonzero(place.listing.frames.items["id"].iloc[mine] != place.row.id)][:_MOST_OTHERS]
 
 
 def _first_result(place: Place) -> Any:
-    items = place.listing.frames.items
-    mine = items.loc[items["call_key"] == place.row.call_key].head(1)
-    return next(mine.itertuples(index=False), place.row)
+    mine = place.listing.rows_with("items", call_key=place.row.call_key)[:1]
+    return next(place.listing.frames.items.iloc[mine].itertuples(index=False), place.row)
 
 
 def _shown(prompt: Prompt) -> dict[str, Any]:

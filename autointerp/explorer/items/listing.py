@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from autointerp.ledger.database import Ledger
 
 MAX_LOAD = 0.1
 """Largest share of the time that reading the items of a live run may take."""
+NO_ROWS = np.array([], dtype=np.int64)
 READ_S = 0.3
 """How long one request reads prompts and replies."""
 _KEPT_RUNS, _KEPT_SEARCHES = 2, 8
@@ -49,6 +51,7 @@ class Listing:
         self._searches: OrderedDict[tuple[str, ...], WordSearch] = OrderedDict()
         self._texts = lru_cache(maxsize=2)(self._read_texts)
         self.facets = lru_cache(maxsize=2)(lambda of: facets(self.frame(of)))
+        self._places = lru_cache(maxsize=8)(self._read_places)
 
     def frame(self, of: str) -> pd.DataFrame:
         """The items or the calls."""
@@ -68,6 +71,11 @@ class Listing:
         of = CALLS if item.startswith("call-") else ITEMS
         rows = np.flatnonzero((self.frame(of)["id"] == item).to_numpy())
         return (of, int(rows[0])) if len(rows) else None
+
+    def rows_with(self, of: str, **values: str) -> NDArray[np.int64]:
+        """The rows of the items or the calls in which any of these columns has its value; an empty value is none."""
+        found = [self._places(of, column).get(value, NO_ROWS) for column, value in values.items() if value]
+        return np.unique(np.concatenate(found)) if found else NO_ROWS
 
     def explanation(self, row: Any) -> str | None:
         """The explanation that an item shows the judge, or that it brought."""
@@ -95,6 +103,13 @@ class Listing:
         codes, keys = pd.factorize(frame["explained_by"])
         texts = [self.frames.explanations.get(key, "") for key in keys]
         return pc.binary_join_element_wise(*columns, "\n"), _Shown(np.asarray(codes, dtype=np.int64), texts)
+
+    def _read_places(self, of: str, column: str) -> Mapping[str, NDArray[np.int64]]:
+        """The rows with each value of a column."""
+        return {
+            str(value): np.asarray(rows, dtype=np.int64)
+            for value, rows in self.frame(of).groupby(column).indices.items()
+        }
 
     def _search(self, words: tuple[str, ...]) -> WordSearch:
         with self._lock:

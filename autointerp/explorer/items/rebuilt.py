@@ -53,8 +53,8 @@ class _Unanswered(Exception):
 class OpenRun:
     """A run, opened with its explanations and, for a judge that makes no calls, that judge."""
 
-    def __init__(self, results: Path, ledger: Ledger | None, run_id: str) -> None:
-        """Raises `UsageError` if the run's harvest or spec is not there."""
+    def __init__(self, results: Path, ledger: Ledger | None, run_id: str, *, still: bool = False) -> None:
+        """Raises `UsageError` if the run's harvest or spec is not there. With `still`, its explanations are read once."""
         row = None
         if ledger is not None:
             with ledger.read() as tx:
@@ -65,9 +65,19 @@ class OpenRun:
             raise UsageError(f"the run's harvest {harvest.name} is not in {harvest.parent}: restore it there to see how its questions were made")  # fmt: skip
         self.run: Run = stages.open_run(run_id, spec, rubric.load(spec.score.rubric), results, harvest)
         self._judges: dict[str, Judge] = {}
+        self._still = still
+        self._kept: dict[ExplanationKey, Explanation] | None = None
 
     def explanations(self, known: Mapping[str, str]) -> dict[ExplanationKey, Explanation]:
         """The run's explanations: those of the ledger, or `known`."""
+        if self._kept is not None:
+            return self._kept
+        found = self._explanations(known)
+        if self._still:
+            self._kept = found
+        return found
+
+    def _explanations(self, known: Mapping[str, str]) -> dict[ExplanationKey, Explanation]:
         if self.ledger is None:
             keys = {key: ExplanationKey.parse(key) for key in known}
             return {keys[key]: Explanation(keys[key], Outcome.SCORED, text, "", None) for key, text in known.items()}

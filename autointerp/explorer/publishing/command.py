@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import EXAMPLES, LABELS, IndexFolder
-from autointerp.explorer.publishing import hub, neuronpedia, notes, tables
+from autointerp.explorer.items.listing import Listing
+from autointerp.explorer.publishing import hub, neuronpedia, notes, overviews, tables
 from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.judgements import Judgements
 from autointerp.explorer.publishing.publication import Table, publish
 from autointerp.explorer.publishing.published import Published
 from autointerp.explorer.search.reader import Reader
@@ -25,8 +27,10 @@ LARGEST_FILE, LARGEST_SITE = 100 * _MB, _GB
 _TABLES = {"csv", "neuronpedia"}
 
 
-def announce(indexes: Sequence[Published], say: Callable[[str], None], ledger: Ledger | None = None) -> None:
-    """Say what everyone will see to whom the folder is given; with a `ledger` also how many notes and lists."""
+def announce(
+    indexes: Sequence[Published], say: Callable[[str], None], notes_in: Ledger | None, judgements: Judgements | None
+) -> None:  # fmt: skip
+    """Say what everyone will see to whom the folder is given, with notes and judgements if they are published."""
     for each in indexes:
         folder = IndexFolder(each.index)
         about, examples = folder.about, pq.read_metadata(folder.path / EXAMPLES).num_rows
@@ -36,10 +40,26 @@ def announce(indexes: Sequence[Published], say: Callable[[str], None], ledger: L
             f" {len(folder.table(LABELS, ['row'])):,} explanations"
             + (", and the run's report and tables" if each.run else "")
         )
-        if ledger is not None:
-            n_notes, n_lists = notes.counts(ledger, folder)
+        if judgements is not None and each.run is not None:
+            say(f"{about.name}: {_judged(judgements.of(each.run))}")
+        if notes_in is not None:
+            n_notes, n_lists = notes.counts(notes_in, folder)
             say(f"{about.name}: {n_notes:,} of your notes and {n_lists:,} of your lists")
-    say(f"not published: the ledger,{'' if ledger else ' notes,'} specs, and folders of this machine")
+    left_out = [
+        "the ledger",
+        *([] if judgements else ["prompts and replies of the judge"]),
+        *([] if notes_in else ["notes"]),
+        "specs",
+    ]
+    say(f"not published: {', '.join(left_out)}, and folders and servers that are named in them")
+
+
+def _judged(listing: Listing | None) -> str:
+    if listing is None:
+        return overviews.NONE
+    items, calls = len(listing.frames.items), len(listing.frames.calls)
+    of_calls = f", and {calls:,} calls" if calls else ""
+    return f"{items:,} judgements with the prompts and replies of the judge{of_calls}: --no-calls leaves them out"
 
 
 def ledger_of(ledger: Ledger | None, results: Path) -> Ledger:
@@ -67,11 +87,14 @@ def tables_of(*, csv: bool, for_neuronpedia: bool, name: str | None, n_indexes: 
 
 def write(
     indexes: Sequence[Published], results: Path, to: Path, progress: Progress, asked: Sequence[Table] = (),
-    ledger: Ledger | None = None,
+    *, notes_in: Ledger | None, judgements: Judgements | None, ledger: Ledger | None,
 ) -> PublishedFolder:  # fmt: skip
     """Publish into a folder that is not finished yet. Raises `UsageError` for a folder with other files, and `PlaceFailed`."""
     folder = PublishedFolder(to)
-    publish(indexes, results, folder, version("autointerp-eval"), progress, asked, ledger)
+    publish(
+        indexes, results, folder, version("autointerp-eval"), progress, asked,
+        notes_in=notes_in, judgements=judgements, ledger=ledger,
+    )  # fmt: skip
     return folder
 
 

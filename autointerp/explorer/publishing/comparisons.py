@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
@@ -68,9 +67,7 @@ class PublishedComparisons:
                 side["base"] = own.to(index)
             listing = self._listing(own, other)
             matches = _write_lists(folder, f"{at}{other.run}/", listing) if listing else None
-            about = json.loads(
-                self._library.private.without(json.dumps({**answer, "matches": matches}, ensure_ascii=False))
-            )
+            about = self._library.private.of({**answer, "matches": matches})
             folder.put(f"{at}{other.run}/about.json.gz", packed_json(about))
 
     def elsewhere(self, own: Published) -> Callable[[int], list[dict[str, Any]]]:

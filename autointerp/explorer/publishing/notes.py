@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from autointerp.explorer.index.folder import IndexFolder
@@ -15,8 +14,7 @@ from autointerp.ledger.own import lists, notes
 
 def write(folder: PublishedFolder, at: str, ledger: Ledger, index: IndexFolder, private: Private) -> None:
     """Write the notes and lists of an index's dictionary below `at`."""
-    text = private.without(json.dumps(_of(ledger, index), ensure_ascii=False))
-    folder.put(f"{at}notes.json.gz", packed_json(json.loads(text)))
+    folder.put(f"{at}notes.json.gz", packed_json(private.of(_of(ledger, index))))
 
 
 def counts(ledger: Ledger, index: IndexFolder) -> tuple[int, int]:

@@ -5,12 +5,39 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LEVEL = 9
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Many entries in files of some each: `static/published_files.js` finds the file of an entry by the same rule."""
+
+    entries: int
+    """Of a file."""
+    files: int = 256
+    """Of a folder."""
+
+    def path(self, row: int) -> str:
+        """The file with an entry."""
+        group, number = divmod(row // self.entries, self.files)
+        return f"{group}/{number}.json.gz"
+
+    def of(self, n: int) -> Iterator[tuple[range, str]]:
+        """The rows of each file and its path, for `n` entries."""
+        for first in range(0, n, self.entries):
+            yield range(first, min(n, first + self.entries)), self.path(first)
+
+    @property
+    def described(self) -> dict[str, int]:
+        """The parts as data."""
+        return {"entries": self.entries, "files": self.files}
 
 
 def packed_json(value: Any) -> bytes:

@@ -9,10 +9,14 @@ from typing import Any
 
 from autointerp.errors import UsageError
 from autointerp.explorer.index.folder import ABOUT, LABELS, IndexFolder
-from autointerp.explorer.publishing import answers, columns, notes, pages, run_files, units
+from autointerp.explorer.overview.one_run import RunStates
+from autointerp.explorer.publishing import answers, columns, notes, overviews, pages, run_files, units
+from autointerp.explorer.publishing import judgements as judging
 from autointerp.explorer.publishing.comparisons import PublishedComparisons
 from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.judgements import Judgements
 from autointerp.explorer.publishing.packing import packed_json
+from autointerp.explorer.publishing.private import Private
 from autointerp.explorer.publishing.published import Published, PublishedLibrary
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.app import application
@@ -28,37 +32,69 @@ Table = Callable[[PublishedFolder, str, Reader], None]
 
 def publish(
     indexes: Sequence[Published], results: Path, folder: PublishedFolder, version: str, progress: Progress, tables: Sequence[Table] = (),
-    ledger: Ledger | None = None,
+    *, notes_in: Ledger | None = None, judgements: Judgements | None = None, ledger: Ledger | None = None,
 ) -> None:  # fmt: skip
     """Write the pages of indexes, the first of which is the main one, what they show, comparisons between them, and `tables` of
-    each; with a `ledger` also the notes and lists in it."""
+    each; the state of runs as far as the `ledger` knows it, their `judgements` if they are given, and the notes and lists in `notes_in`."""
     library = PublishedLibrary(results, indexes)
     data_app = application(library, Access(read_only=True))
     comparisons = PublishedComparisons(data_app, library, indexes)
     comparisons.compute(progress)
-    step = _counted(progress, n_units(indexes))
+    step = _counted(progress, "units", n_units(indexes))
+    states, judged = RunStates(results, ledger), []
     for each in indexes:
         reader = library.of(each)
         about = columns.write(folder, f"{each.at}data/", reader)
         units.write(folder, f"{each.at}data/", reader, step, comparisons.elsewhere(each))
         folder.put(
             f"{each.at}data/about.json.gz",
-            packed_json({"n": len(reader.columns), "features": reader.about.n_features, "parts": units.PARTS, **about}),
+            packed_json(
+                {
+                    "n": len(reader.columns),
+                    "features": reader.about.n_features,
+                    "parts": {name: parts.described for name, parts in units.PARTS.items()},
+                    **about,
+                }
+            ),
         )
         for table in tables:
             table(folder, each.at, reader)
         if each.run is not None:
-            run_files.write(folder, results / each.run, library.private)
+            files = run_files.write(folder, results / each.run, library.private)
+            unpublished = _judgements(folder, each.run, judgements, library.private, progress)
+            judged += [] if unpublished else [each.run]
+            overviews.write(folder, each.run, states, library.private, files, unpublished)
         comparisons.write(folder, each)
-        if ledger is not None:
-            notes.write(folder, f"{each.at}data/", ledger, reader.folder, library.private)
+        if notes_in is not None:
+            notes.write(folder, f"{each.at}data/", notes_in, reader.folder, library.private)
         pages.write_data(folder, data_app, each.live, each.at)
     pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")["runs"]))
-    snapshot = Snapshot(version, _date(indexes), folder.stamp, notes=ledger is not None)
-    app = application(library, Access(read_only=True), ledger, snapshot=snapshot)
+    runs = tuple(each.run for each in indexes if each.run is not None)
+    snapshot = Snapshot(
+        version, _date(indexes), folder.stamp, notes_in is not None, judgements is not None, indexes[0].run, runs, tuple(judged)
+    )  # fmt: skip
+    app = application(library, Access(read_only=True), notes_in, snapshot=snapshot)
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)
+        if notes_in is not None:
+            pages.write_lists(folder, app, each.live, each.at, library.private)
+    for run in runs:
+        pages.write_run(folder, app, run, with_judgements=run in judged)
     pages.write_shared(folder, app)
+
+
+def _judgements(
+    folder: PublishedFolder, run: str, judgements: Judgements | None, private: Private, progress: Progress
+) -> str:  # fmt: skip
+    """Write the judgements of a run. Returns why there are none to publish, or an empty text."""
+    if judgements is None:
+        return overviews.LEFT_OUT
+    listing = judgements.of(run)
+    if listing is None:
+        return overviews.NONE
+    step = _counted(progress, f"judgements of {run}", judging.count(listing))
+    judging.write(folder, run, listing, judgements.opened(run), private, step)
+    return ""
 
 
 def n_units(indexes: Sequence[Published]) -> int:
@@ -66,15 +102,15 @@ def n_units(indexes: Sequence[Published]) -> int:
     return sum(about.n_features + about.n_neurons for about in (IndexFolder(each.index).about for each in indexes))
 
 
-def _counted(progress: Progress, total: int) -> Callable[[int], None]:
-    """Shows the units that are written, of `total`."""
+def _counted(progress: Progress, name: str, total: int) -> Callable[[int], None]:
+    """Shows how many of `total` are written."""
     done = 0
 
     def step(n: int) -> None:
         nonlocal done
         done += n
         if done == total or progress.wants_update():
-            progress.update("units", done, total)
+            progress.update(name, done, total)
 
     return step
 

@@ -18,12 +18,13 @@ _TABLES = ("units", "explanations", "judgements", "exemplars", "scorers")
 _OF_THE_RUN = re.compile(r'<a href="([\w.-]+)">([^<]*)</a>')
 
 
-def write(folder: PublishedFolder, run: Path, private: Private) -> None:
-    """Write the files of a run. Its spec stays out, because it may name servers; so do links to files that are not there."""
+def write(folder: PublishedFolder, run: Path, private: Private) -> dict[str, int]:
+    """Write the files of a run. Returns their sizes. Its spec stays out, because it may name servers; so do links to files that are not there."""
     at, there = (
         f"runs/{run.name}/",
         {name for name in (*_TEXTS, *(f"{table}.parquet" for table in _TABLES)) if (run / name).is_file()},
     )
+    sizes = {}
     for name in sorted(there):
         data = (run / name).read_bytes()
         if name in _TEXTS:
@@ -32,6 +33,8 @@ def write(folder: PublishedFolder, run: Path, private: Private) -> None:
                 text = _OF_THE_RUN.sub(lambda link: link[0] if link[1] in there else link[2], text)
             data = text.encode()
         folder.put(at + name, data)
+        sizes[name] = len(data)
+    return sizes
 
 
 def spec_of(run: Path) -> dict[str, Any]:

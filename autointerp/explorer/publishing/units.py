@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from autointerp.explorer.publishing.folder import PublishedFolder
-from autointerp.explorer.publishing.packing import packed_json
+from autointerp.explorer.publishing.packing import Parts, packed_json
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.unit_page import described
 
-PARTS = {"cards": {"units": 64, "files": 256}, "units": {"units": 16, "files": 256}}
-"""Units of a file, and files of a folder. A list reads a card for each row on the screen, so a file of cards has about 20 kB and one of units 100 kB."""
+PARTS = {"cards": Parts(64), "units": Parts(16)}
+"""A list reads a card for each row on the screen, so a file of cards has about 20 kB and one of units 100 kB."""
 
 
 def write(
@@ -28,18 +28,11 @@ def write(
 
     n = len(reader.columns)
     for kind, entry in (("cards", _card), ("units", whole)):
-        size = PARTS[kind]["units"]
-        for first in range(0, n, size):
-            entries = [entry(reader, row) for row in range(first, min(n, first + size))]
-            folder.put(at + path(kind, first), packed_json(entries))
+        for rows, path in PARTS[kind].of(n):
+            entries = [entry(reader, row) for row in rows]
+            folder.put(f"{at}{kind}/{path}", packed_json(entries))
             if kind == "units":
                 step(len(entries))
-
-
-def path(kind: str, row: int) -> str:
-    """The file with a unit."""
-    group, number = divmod(row // PARTS[kind]["units"], PARTS[kind]["files"])
-    return f"{kind}/{group}/{number}.json.gz"
 
 
 def _card(reader: Reader, row: int) -> dict[str, Any]:

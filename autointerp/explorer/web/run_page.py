@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from autointerp.explorer.overview.one_run import RunStates
-from autointerp.explorer.web.site import answer, library, render, whole_number
+from autointerp.explorer.web.site import answer, library, render, snapshot, whole_number
 
 
 def routes() -> list[Route]:
@@ -22,7 +22,8 @@ def routes() -> list[Route]:
 def show(request: Request) -> HTMLResponse:
     """The page, which fetches the state again while the run is live. 422 for an unknown run."""
     folder = library(request).folder_of(request.path_params["run"])
-    request.app.state.listings.begin(folder)  # the list of judgements is one click away
+    if not snapshot(request):
+        request.app.state.listings.begin(folder)  # the list of judgements is one click away
     return render(request, "run.html.j2", about=None, run=folder.name)
 
 

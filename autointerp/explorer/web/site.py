@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -50,6 +51,22 @@ class Snapshot:
     """Changes with the data, so that no page reads files of another publication from a cache."""
     notes: bool = False
     """Whether it has its reader's notes and lists."""
+    judgements: bool = False
+    """Whether it has the judgements of its runs."""
+    main: str | None = None
+    """The run whose index has its pages at the root."""
+    runs: tuple[str, ...] = ()
+    """The runs that have a page."""
+    judged: tuple[str, ...] = ()
+    """Those of them that have judgements."""
+
+    @property
+    def needing_a_server(self) -> str:
+        """What the explorer has beyond the published pages."""
+        lacking = ["trying texts", "new explanations"]
+        lacking += [] if self.notes else ["notes"]
+        lacking += [] if self.judgements else ["judgements"]
+        return f"{', '.join(lacking[:-1])} and {lacking[-1]}".capitalize()
 
     @property
     def pages(self) -> list[tuple[str, str]]:
@@ -71,7 +88,8 @@ class Addresses:
         """The addresses on a page of the index of a run, or of the main one for None."""
         if snapshot is None:
             return cls("/", f"/runs/{run}/" if run else "/")
-        return cls("../../" if run else "./", "./", ".html")
+        root = "../../" if run else "./"
+        return cls(root, root if run == snapshot.main else "./", ".html")
 
     def page(self, address: str) -> str:
         """A page of the index."""
@@ -81,6 +99,10 @@ class Addresses:
     def runs(self) -> str:
         """The list of runs."""
         return f"{self.root}runs{self.suffix}"
+
+    def of_run(self, run: str, page: str) -> str:
+        """A page of a run."""
+        return f"{self.root}runs/{quote(run)}/{page}{self.suffix}"
 
 
 def library(request: Request) -> Library:
@@ -117,7 +139,6 @@ def _page(request: Request, run: str | None, template: str, values: dict[str, An
     published = snapshot(request)
     known = {
         "at": Addresses.of(run, published),
-        "base": Addresses.of(run, published).base,
         "published": published,
         "has_index": has_index,
         "pages": (published.pages if published else NAVIGATION) if has_index else [],

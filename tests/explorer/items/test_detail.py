@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,12 +16,17 @@ from support.planted_world import runs as planted_runs
 from support.planted_world import world as planted
 from support.planted_world.provider_replies import think_apart
 from support.providers.server import Faults, ProviderServer
+from support.published_site import read
 
 from autointerp.errors import UsageError
 from autointerp.explorer.items.detail import Place, rebuilt, stored
 from autointerp.explorer.items.listing import Listing, Listings
 from autointerp.explorer.items.query import Query
 from autointerp.explorer.items.rebuilt import OpenRun, OpenRuns
+from autointerp.explorer.publishing import judgements
+from autointerp.explorer.publishing.folder import PublishedFolder
+from autointerp.explorer.publishing.packing import rounded
+from autointerp.explorer.publishing.private import Private
 from autointerp.ledger.database import Ledger
 from autointerp.ledger.schema import runs, texts
 
@@ -208,3 +215,37 @@ def test_missing_parts_of_a_run_are_named(asked: Shown, tmp_path: Path) -> None:
         tx.execute(sa.insert(runs).from_select([c.name for c in runs.c], sa.select(*[sa.literal("bare-1").label("run_id") if c.name == "run_id" else sa.literal("").label("harvest_key") if c.name == "harvest_key" else c for c in runs.c]).where(runs.c.run_id == asked.run_id)))  # fmt: skip
     with pytest.raises(UsageError, match="no harvest yet"):
         OpenRun(asked.results, asked.ledger, "bare-1")
+
+
+def test_published_questions_are_as_they_were_asked_and_as_they_are_made_again(asked: Shown, tmp_path: Path) -> None:
+    listing, folder, server = asked.listing, PublishedFolder(tmp_path / "site"), asked.opened.run.spec.judge.base_url
+    private = Private({"judge": {"base_url": server}}, asked.results)
+    judgements.write(folder, asked.run_id, listing, asked.opened, private, lambda _: None)
+    at = tmp_path / "site" / "runs" / asked.run_id / "data" / "calls"
+    n_texts = read(at / "about.json.gz")["texts"]["n"]
+    calls = {call["call_id"]: call for call in _entries(at / "texts", n_texts)}
+    own = {of: _entries(at / of / "details", len(listing.frame(of))) for of in ("items", "calls")}
+    assert {"scored", "error"} <= {call["state"] for call in calls.values()}
+    for of, details in own.items():
+        for place, published in list(zip(asked.places(of), details, strict=True))[::4]:
+            shown, made = stored(place, asked.run_id), rebuilt(place, asked.opened)
+            assert [call["call_id"] for call in shown["calls"]] == published["calls"]
+            assert (shown["main"], len(shown["results"])) == (published["main"], len(published["others"]))
+            again = own["items"][published["made"]["as"]]["made"] if "as" in published["made"] else published["made"]
+            made.get("parameters", {}).pop("base_url", None)
+            if shown["main"] is not None:
+                main = calls[shown["main"]]
+                assert (main["system"], main["user"]) == (shown["prompt"]["system"], shown["prompt"]["user"])
+                if made["prompt"]:
+                    made["prompt"] |= {"system": "", "user": ""}
+            assert again == json.loads(json.dumps(rounded(made)))
+    text = "".join(gzip.decompress(path.read_bytes()).decode("utf-8", "replace") for path in at.rglob("*.json.gz"))
+    assert server
+    assert server not in text
+    assert planted_runs.KEY not in text
+    assert not {"worker", "request_id", "batch_key"} & set().union(*calls.values())
+
+
+def _entries(folder: Path, n: int) -> list[Any]:
+    """The entries of files of some each."""
+    return [entry for _, path in judgements.PARTS[folder.name].of(n) for entry in read(folder / path)]

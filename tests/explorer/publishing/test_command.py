@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,11 @@ def test_it_says_what_is_published_and_how_large_it_is(results: Path, tmp_path: 
     assert done.exit_code == 0, done.output
     assert done.stderr.count("12 features") == 2
     assert "excerpts of the corpus, 0 explanations, and the run's report and tables" in done.stderr
-    assert "not published: the ledger, notes, specs, and folders of this machine" in done.stderr
+    assert "not published: the ledger, notes, specs, and folders and servers that are named in them" in done.stderr
+    assert re.search(
+        r": \d+ judgements with the prompts and replies of the judge: --no-calls leaves them out",
+        done.stderr,
+    )
     assert f"Published: {tmp_path / 'site'}" in done.stdout
     size = (
         sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file())
@@ -77,6 +82,16 @@ def test_notes_and_lists_are_published_only_if_they_are_asked_for(results: Path,
     assert own["notes"] == {"feature-3": "a note about tiny"}
     assert [(each["name"], each["units"]) for each in own["lists"]] == [("odd", ["feature-3", "feature-1"])]
     assert (tmp_path / "site" / "lists.html").is_file()
+
+
+def test_judgements_are_left_out_if_that_is_asked_for(results: Path, tmp_path: Path) -> None:
+    done = published(results, tmp_path / "site", RUN)
+    assert (tmp_path / "site" / "runs" / RUN / "calls.html").is_file()
+    done = published(results, tmp_path / "site", RUN, "--no-calls")
+    assert "not published: the ledger, prompts and replies of the judge, notes, specs" in done.stderr
+    assert "--no-calls" not in done.stderr
+    assert not (tmp_path / "site" / "runs" / RUN / "calls.html").exists()
+    assert not (tmp_path / "site" / "runs" / RUN / "data" / "calls").exists()
 
 
 def test_an_index_of_no_run_is_published_from_its_folder(results: Path, tmp_path: Path) -> None:

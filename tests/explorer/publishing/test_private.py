@@ -1,4 +1,4 @@
-"""Texts that are published name no folder of this machine, and keep everything else."""
+"""Texts that are published name no folder of this machine and no server of a judge, and keep everything else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from autointerp.explorer.publishing.private import Private
 SPEC = {
     "subject": {"model": "/srv/models/tiny.gguf"},
     "dictionary": {"path": "../saes/layer 3"},
+    "judge": {"base_url": "http://10.0.0.7:8080/v1"},
     "corpus": {"sources": ["~/texts/news.jsonl", "org/data", "https://example.org/a.jsonl"]},
 }
 
@@ -24,10 +25,12 @@ SPEC = {
         ("https://example.org/a.jsonl", "https://example.org/a.jsonl"),
         ("--results /data/runs/demo-1/index --to x", "--results index --to x"),
         ('{"out":"/data/runs"}', '{"out":"runs"}'),
+        ("http://10.0.0.7:8080/v1/chat answered 500", "(a server)/chat answered 500"),
+        ("no route to 10.0.0.7:8080, http://10.0.0.8", "no route to (a server), http://10.0.0.8"),
         ("1/2 of </p> a/b /elsewhere", "1/2 of </p> a/b /elsewhere"),
     ],
 )
-def test_of_a_path_the_last_name_is_left(text: str, published: str) -> None:
+def test_of_a_path_the_last_name_is_left_and_of_a_server_nothing(text: str, published: str) -> None:
     assert Private(SPEC, Path("/data/runs")).without(text) == published
 
 

@@ -53,7 +53,10 @@ def test_files_hold_what_the_explorer_answers_of_every_unit(results: Path, site:
         reader = Reader(IndexFolder(results / run / INDEX))
         assert read(at / "ids.json.gz") == reader.columns.unit_ids.to_pylist()
         for row in range(N_UNITS):
-            own = {kind: read(at / units.path(kind, row))[row % units.PARTS[kind]["units"]] for kind in units.PARTS}
+            own = {
+                kind: read(at / kind / units.PARTS[kind].path(row))[row % units.PARTS[kind].entries]
+                for kind in units.PARTS
+            }
             own["units"].pop("elsewhere", None)
             assert own["units"] == json.loads(json.dumps(rounded(described(reader, row))))
             [card] = reader.cards(np.array([row]))
@@ -84,12 +87,17 @@ def test_every_page_is_published_or_known_to_need_a_server() -> None:
 
 def test_units_of_a_published_index_have_their_matches_in_the_others_with_relative_addresses(site: Path) -> None:
     for at, run, there in ((site, OTHER, f"./runs/{OTHER}/"), (site / "runs" / OTHER, RUN, "../../")):
-        [match] = read(at / "data" / units.path("units", 20))[20 % units.PARTS["units"]["units"]]["elsewhere"]
+        [match] = read(at / "data" / "units" / units.PARTS["units"].path(20))[20 % units.PARTS["units"].entries][
+            "elsewhere"
+        ]
         assert (match["run"], match["base"], match["nearest"]["unit_id"]) == (run, there, "feature-20")
         assert read(at / "data" / "compare" / "runs.json.gz") == {"runs": [{"run": run, "index": True}]}
         about = read(at / "data" / "compare" / run / "about.json.gz")
         assert [side["base"] for side in about["sides"]] == ["./", there]
-        assert "elsewhere" not in read(at / "data" / units.path("units", 85))[85 % units.PARTS["units"]["units"]]
+        assert (
+            "elsewhere"
+            not in read(at / "data" / "units" / units.PARTS["units"].path(85))[85 % units.PARTS["units"].entries]
+        )
 
 
 def test_a_comparison_that_fails_is_said_and_published_with_the_reason(

@@ -34,7 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         notes.write(tx, key, "feature-9", "another", 0)
         lists.make(tx, key, NAME, ["feature-9", "feature-2", "feature-3"])
         lists.make(tx, key, "empty", [])
-    publish_to(root / "site", results, ledger=ledger)
+    publish_to(root / "site", results, notes_in=ledger)
     ledger.close()
     with hosted(root) as address:
         yield f"{address}/site"
@@ -79,9 +79,20 @@ def test_the_page_of_lists_leads_to_units_by_keys_alone(page: playwright.Page, u
     page.get_by_role("link", name="lists", exact=True).click()
     playwright.expect(page.locator("#noted")).to_have_text("2 units with a note")
     playwright.expect(page.locator(".list")).to_have_count(2)
-    assert page.locator(".list button, .list [download], #new").count() == 0
+    assert page.locator(".list button, #new").count() == 0
     assert "notes" not in page.locator(".snapshot").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".list").filter(has_text="empty").locator("[download]").count() == 0
+    for name, ending in (("CSV", "csv"), ("JSON", "json")):
+        with page.expect_download() as download:
+            page.locator(".list").filter(has_text=NAME).get_by_role("link", name=name).click()
+        assert download.value.suggested_filename == f"list-1.{ending}"
+        text = download.value.path().read_text()
+        assert [text.find(unit) > 0 for unit in ("feature-9", "feature-2", "feature-3", "feature-4")] == [True] * 3 + [
+            False
+        ]
+        assert "seen twice" in text
+    page.locator("main").focus()
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")

@@ -1,7 +1,7 @@
 // One item: what the judge saw, what it replied, how the reply was read, and every attempt.
-import {$, addressOf, base, el, fetchJson, many, onKeys, part, problem, short, visible} from './dom.js';
+import {$, addressOf, addressOfJudgements, el, fetchJson, fileOfRun, many, onKeys, part, problem, run, short, visible} from './dom.js';
 import {dollars, duration, moment} from './figures.js';
-import {addressOfItem, badge, lastItems, marked} from './item.js';
+import {addressOfItem, badge, itemIn, lastItems, marked} from './item.js';
 import {json, verbatim} from './prompt.js';
 
 let whole = false, shown = '', unit = '';
@@ -69,7 +69,7 @@ const others = given => given.results.length ? part(given.item.id.startsWith('ca
 const drawItem = (given, made) => {
   const {item} = given;
   return [
-    el('header', {class: 'head'}, el('h1', {}, title(item)), el('a', {class: 'soft', href: base + 'calls?' + new URLSearchParams({unit: item.unit_id})}, item.unit_id ? 'all of this unit' : '')),
+    el('header', {class: 'head'}, el('h1', {}, title(item)), el('a', {class: 'soft', href: addressOfJudgements(run, String(new URLSearchParams({unit: item.unit_id})))}, item.unit_id ? 'all of this unit' : '')),
     ended(given, item),
     item.explanation && item.kind !== 'explain' ? el('p', {class: 'said', dir: 'auto'}, visible(item.explanation)) : item.kind === 'explain' && item.explanation ? el('p', {class: 'said', dir: 'auto'}, visible(item.explanation)) : null,
     given.window ? el('p', {class: 'window whole', dir: 'auto'}, marked(given.window)) : null,
@@ -85,7 +85,7 @@ const step = (link, id) => { link.hidden = !id; if (id) link.setAttribute('href'
 const show = async id => {
   shown = id;
   try {
-    const given = await fetchJson(base + 'api/calls/' + encodeURIComponent(id) + '?' + lastItems());
+    const given = await fetchJson(fileOfRun(run, 'api/calls/' + encodeURIComponent(id) + '?' + lastItems()));
     if (shown !== id) return;
     problem(null);
     unit = given.item.unit_id;
@@ -95,7 +95,7 @@ const show = async id => {
     $('within').textContent = place === null ? '' : (place + 1).toLocaleString('en') + ' of ' + n.toLocaleString('en');
     step($('previous'), previous);
     step($('next'), next);
-    const made = await fetchJson(base + 'api/calls/' + encodeURIComponent(id) + '/rebuilt');
+    const made = await fetchJson(fileOfRun(run, 'api/calls/' + encodeURIComponent(id) + '/rebuilt'));
     if (shown !== id) return;
     const at = window.scrollY;
     $('item').replaceChildren(...drawItem(given, made));
@@ -104,13 +104,12 @@ const show = async id => {
     window.scrollTo(0, at);
   } catch (error) { if (shown === id) problem(error.message); } finally { if (shown === id) $('item').setAttribute('aria-busy', 'false'); }
 };
-const idIn = path => decodeURIComponent(path.slice((base + 'calls/').length));
-const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); $('item').setAttribute('aria-busy', 'true'); window.scrollTo(0, 0); show(idIn(path)); };
+const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); $('item').setAttribute('aria-busy', 'true'); window.scrollTo(0, 0); show(itemIn(location)); };
 const unfold = () => { if (whole) for (const box of document.querySelectorAll('.verbatim')) box.dispatchEvent(new CustomEvent('unfold', {detail: true})); };
 const unfoldAll = () => { whole = !whole; for (const box of document.querySelectorAll('.verbatim')) box.dispatchEvent(new CustomEvent('unfold', {detail: whole})); };
 const back = () => { location.href = $('back').href; };
-window.addEventListener('popstate', () => show(idIn(location.pathname)));
+window.addEventListener('popstate', () => show(itemIn(location)));
 onKeys({j: () => go($('next')), k: () => go($('previous')), x: unfoldAll, u: back, o: () => { if (unit) location.href = addressOf(unit); }, '/': () => { location.href = $('back').href + '#search'; }});
-$('back').href = base + 'calls' + (lastItems() ? '?' + lastItems() : '');
+$('back').href = addressOfJudgements(run, lastItems());
 $('back').textContent = lastItems() ? 'back to the list' : 'all judgements';
-show(idIn(location.pathname));
+show(itemIn(location));

@@ -1,5 +1,5 @@
 // The judge's items of a run. The address holds the search; rows are fetched by the hundred while they scroll into view.
-import {$, base, el, fetchJson, onKeys, problem, visible} from './dom.js';
+import {$, addressOfPage, addressOfRun, el, fetchJson, fileOfRun, onKeys, problem, run, visible} from './dom.js';
 import {dollars, duration, pagesOfRun} from './figures.js';
 import {ARMS, addressOfItem, badge, keepItems, marked} from './item.js';
 import {VirtualList} from './list.js';
@@ -8,7 +8,6 @@ import {follow} from './live.js';
 const PAGE = 100, TYPING = 200, KEPT = 200, AGAIN = 4000;  // rows in a request; ms; pages kept; ms
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
-const run = decodeURIComponent(base.split('/')[2]);
 /** @type {Map<number, any[]>} */
 const pages = new Map();
 /** @type {Map<number, AbortController>} */
@@ -55,7 +54,7 @@ const draw = place => {
 const need = (first, last) => {
   for (let page = Math.floor(first / PAGE); page * PAGE < last; page++) if (!pages.has(page) && !asked.has(page)) load(page);
 };
-const addressed = page => base + 'api/calls?' + query + '&from=' + page * PAGE + '&limit=' + PAGE;
+const addressed = page => fileOfRun(run, 'api/calls?' + query + '&from=' + page * PAGE + '&limit=' + PAGE);
 const load = async page => {
   const controller = new AbortController(), of = query;
   asked.set(page, controller);
@@ -141,7 +140,7 @@ const focusSearch = () => { $('text').focus(); $('text').select(); };
 onKeys({
   j: () => select(document.activeElement?.closest('.hit') ? active + 1 : active), ArrowDown: () => select(active + 1), k: () => select(active - 1), ArrowUp: () => select(active - 1),
   Enter: () => { const link = list.drawn.get(active)?.querySelector('a'); if (document.activeElement instanceof HTMLButtonElement || document.activeElement?.matches('a')) /** @type {HTMLElement} */ (document.activeElement).click(); else link?.click(); },
-  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, m: () => { fields.state.value = fields.state.value === 'unscored' ? '' : 'unscored'; search(); }, Home: () => select(0), End: () => select(list.n - 1), u: () => { location.href = base + 'about'; },
+  '/': focusSearch, f: () => { $('filters').open = !$('filters').open; }, m: () => { fields.state.value = fields.state.value === 'unscored' ? '' : 'unscored'; search(); }, Home: () => select(0), End: () => select(list.n - 1), u: () => { location.href = addressOfRun(run); },
 });
 $('text').addEventListener('keydown', event => { if (event.key === 'Escape' || event.key === 'ArrowDown') { event.preventDefault(); select(active); } });
 window.addEventListener('popstate', () => { fillForm(new URLSearchParams(location.search)); search(history.state?.place ?? 0); });
@@ -149,7 +148,7 @@ window.addEventListener('popstate', () => { fillForm(new URLSearchParams(locatio
 fillForm(new URLSearchParams(location.search));
 $('filters').open = matchMedia('(min-width: 46rem)').matches;
 $('count').textContent = 'reading the judgements';
-fetchJson(base + 'api/about').then(given => $('pages').replaceChildren(...pagesOfRun(run, {index: given.index, report: given.files.some(each => each.name === 'report.html')}, 'judgements'))).catch(() => {});
+fetchJson(fileOfRun(run, 'api/about')).then(given => $('pages').replaceChildren(...pagesOfRun(run, {index: given.index, address: addressOfPage(''), report: given.files.some(each => each.name === 'report.html')}, 'judgements'))).catch(() => {});
 let first = true;
 follow(() => { const place = first ? history.state?.place ?? 0 : active, again = !first; first = false; return search(place, again); }, AGAIN);
 if (location.hash === '#search') focusSearch();

@@ -41,10 +41,19 @@ export const unitIn = address => {
 export const addressOfPage = (name, index = base) => index + (published ? (name || 'index') + '.html' : name);
 /** The list of units with a search. @param {string} [query] */
 export const addressOfSearch = query => addressOfPage('') + (query ? '?' + query : '');
-/** The page of a run; in a published folder its place in the list of runs. @param {string} run */
-export const addressOfRun = run => root + (published ? 'runs.html#' + encodeURIComponent(run) : 'runs/' + encodeURIComponent(run) + '/about');
 /** A file of a run. @param {string} run @param {string} file */
 export const fileOfRun = (run, file) => root + 'runs/' + encodeURIComponent(run) + '/' + file;
+const names = (name, run) => !published || (document.body.dataset[name] ?? '').split(' ').includes(run);
+/** Whether the judgements of a run are there. @param {string} run */
+export const isJudged = run => names('judged', run);
+/** The judgements of a run, and with a search those that it finds. @param {string} run @param {string} [query] */
+export const addressOfJudgements = (run, query) => fileOfRun(run, published ? 'calls.html' : 'calls') + (query ? '?' + query : '');
+/** The list of runs. @param {string} run the one that is shown first */
+export const addressOfRuns = run => root + (published ? 'runs.html#' : 'runs#') + encodeURIComponent(run);
+/** The page of a run, or of one that is not published its place in the list of runs. @param {string} run */
+export const addressOfRun = run => names('runs', run) ? fileOfRun(run, published ? 'about.html' : 'about') : addressOfRuns(run);
+/** The run that this page is about. */
+export const run = document.body.dataset.run ?? '';
 
 const NAMED = {'\n': '\u21b5', '\r': '\u240d', '\t': '\u21e5', '\x7f': '\u2421', '\u061c': '\u27e8ALM\u27e9', '\u200e': '\u27e8LRM\u27e9', '\u200f': '\u27e8RLM\u27e9',
   '\u2028': '\u27e8LS\u27e9', '\u2029': '\u27e8PS\u27e9', '\u202a': '\u27e8LRE\u27e9', '\u202b': '\u27e8RLE\u27e9', '\u202c': '\u27e8PDF\u27e9', '\u202d': '\u27e8LRO\u27e9',

@@ -1,5 +1,5 @@
 // Times, durations, money and states as the pages of runs write them.
-import {addressOfRun, el, fileOfRun, published, visible} from './dom.js';
+import {addressOfJudgements, addressOfRun, el, fileOfRun, isJudged, visible} from './dom.js';
 
 /** A time in this browser's zone. @param {number | null} seconds */
 export const time = seconds => seconds ? new Date(1000 * seconds).toLocaleString(undefined, {dateStyle: 'medium', timeStyle: 'short'}) : '';
@@ -28,9 +28,9 @@ export const copy = (text, name) => {
 /** A command to copy. @param {string} text */
 export const command = text => el('span', {class: 'command'}, el('code', {}, visible(text)), copy(text, 'the command'));
 
-/** The pages of one run. A published folder has its report and its units. @param {string} run
+/** The pages of one run, those that there are. @param {string} run
  * @param {{index: boolean, report: boolean, address?: string}} has @param {string} here */
 export const pagesOfRun = (run, has, here) =>
-  [!published && ['overview', addressOfRun(run)], !published && ['judgements', fileOfRun(run, 'calls')], has.report && ['report', fileOfRun(run, 'report.html')],
+  [['overview', addressOfRun(run)], isJudged(run) && ['judgements', addressOfJudgements(run)], has.report && ['report', fileOfRun(run, 'report.html')],
     has.index && ['units', has.address ?? fileOfRun(run, '')]].filter(Boolean)
     .map(([name, address]) => el('a', {href: address, 'aria-current': name === here && 'page'}, name));

@@ -1,5 +1,5 @@
 // Items in the words of a list: kind, state, marked text, answer; and the last search of a run's items in this tab.
-import {base, el, searchesOf, visible} from './dom.js';
+import {el, fileOfRun, published, run, searchesOf, visible} from './dom.js';
 import {heat} from './heat.js';
 
 const SHORT = {refusal: 'refused', truncated: 'cut off', parse_failure: 'unreadable', out_of_range: 'off the scale', too_long: 'too long', content_rejected: 'rejected', provider_error: 'provider failed', no_explanation: 'no explanation', gave_up: 'given up', open: 'in flight', error: 'failed attempt', lost: 'lost'};
@@ -22,7 +22,10 @@ export const badge = item => item.state !== 'scored' ? el('span', {class: 'why '
   : item.kind === 'explain' ? el('span', {class: 'soft'}, 'explained')
   : item.answer !== null ? el('code', {class: 'brief'}, visible(brief(item.answer))) : el('span', {class: 'soft'}, 'answered');
 
-/** The address of an item. @param {string} id */
-export const addressOfItem = id => base + 'calls/' + encodeURIComponent(id);
+const ITEMS = fileOfRun(run, published ? 'call.html?i=' : 'calls/');
+/** The permanent address of an item. @param {string} id */
+export const addressOfItem = id => ITEMS + encodeURIComponent(id);
+/** The item that an address leads to. @param {URL | Location} url */
+export const itemIn = url => published ? new URLSearchParams(url.search).get('i') ?? '' : decodeURIComponent(url.pathname.slice(ITEMS.length));
 
 export const [lastItems, keepItems] = searchesOf('calls');

@@ -4,6 +4,7 @@ import {time} from './figures.js';
 
 const writes = $('all').dataset.own === 'write';
 const address = list => base + 'api/lists/' + list.list_id;
+const fileOf = (list, ending) => published ? base + 'lists/list-' + list.list_id + '.' + ending : address(list) + '/units.' + ending;
 /** @type {any[]} */
 let lists = [];
 
@@ -40,7 +41,7 @@ const draw = list => {
   };
   item.append(
     el('h2', {dir: 'auto'}, el('a', {href: addressOfSearch('list=' + list.list_id)}, visible(list.name))),
-    el('div', {class: 'tools'}, list.n && !published ? [el('a', {href: address(list) + '/units.csv', download: ''}, 'CSV'), ' ', el('a', {href: address(list) + '/units.json', download: ''}, 'JSON')] : null,
+    el('div', {class: 'tools'}, list.n ? [el('a', {href: fileOf(list, 'csv'), download: ''}, 'CSV'), ' ', el('a', {href: fileOf(list, 'json'), download: ''}, 'JSON')] : null,
       writes ? [button('rename', rename, 'rename ' + list.name), list.n ? button('empty', empty, 'empty ' + list.name) : null, button('delete', async () => { if (await change(list, {}, 'DELETE')) redraw(); }, 'delete ' + list.name)] : null),
     el('p', {class: 'soft'}, many(list.n, 'unit') + ', changed ' + time(list.changed_at)));
   return item;

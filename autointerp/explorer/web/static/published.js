@@ -1,6 +1,7 @@
 // Answers for a published folder: searches by the index in its files, and everything else from the file of its address.
 import {fetchData} from './published_files.js';
 import {listsOf, noteOf} from './published_notes.js';
+import {PublishedCalls} from './published_calls.js';
 import {PublishedIndex} from './published_index.js';
 import {PublishedPairs} from './published_pairs.js';
 
@@ -19,6 +20,10 @@ const pairsOf = async (place, run) => {
   const made = new PublishedPairs(path, about, [indexAt(place), indexAt(there)]);
   return compared.set(path, made) && made;
 };
+
+/** @type {Map<string, PublishedCalls>} */
+const judged = new Map();
+const callsAt = place => judged.get(place) ?? judged.set(place, new PublishedCalls(place + 'calls/')).get(place);
 
 const rows = async (index, given) => {
   const found = await index.find(given), first = Number(given.get('from') ?? 0);
@@ -56,6 +61,12 @@ export const answer = async path => {
   if (asked === 'lists') return listsOf(place, given.get('unit'));
   if (asked.startsWith('notes/')) return noteOf(place, decodeURIComponent(asked.slice('notes/'.length)));
   if (asked === 'found') return features(indexAt(place), given);
+  if (asked === 'calls') return callsAt(place).rows(given, MOST_ROWS);
+  if (asked.startsWith('calls/')) {
+    const [, id, part] = asked.split('/').map(decodeURIComponent);
+    return part === 'rebuilt' ? callsAt(place).rebuilt(id) : callsAt(place).item(id, given);
+  }
+  if (asked === 'events') return [];  // they are not published
   const known = await fetchData(place + 'api/' + fileOf(asked, url.search));
   if (known?.error) throw new Error(known.error);  // what the explorer would answer, such as that an index has no map
   return known;

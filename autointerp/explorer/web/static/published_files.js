@@ -25,6 +25,13 @@ const once = (path, read, size) => {
 /** @param {string} path @param {'small' | 'large'} [size] of which more or fewer files are kept */
 export const fetchData = (path, size = 'small') => once(path, buffer => JSON.parse(new TextDecoder().decode(buffer)), size);
 
+/** An entry of many that are in files of some each: autointerp/explorer/publishing/packing.py writes them.
+ * @param {string} place their folder @param {{entries: number, files: number}} parts @param {number} row @param {'small' | 'large'} [size] */
+export const fetchEntry = async (place, {entries, files}, row, size) => {
+  const file = Math.floor(row / entries);
+  return (await fetchData(place + Math.floor(file / files) + '/' + file % files + '.json.gz', size))[row % entries];
+};
+
 const KINDS = {f4: Float32Array, f8: Float64Array, i4: Int32Array, i1: Int8Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array};
 /** Numbers, in the order of bytes of all today's machines: little-endian. @param {string} path @param {string} kind */
 export const fetchNumbers = (path, kind) => once(path, buffer => new KINDS[kind](buffer), 'small');

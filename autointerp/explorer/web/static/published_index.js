@@ -1,5 +1,5 @@
 // The index of a published folder: searches in the browser that find what the server finds, in its order: autointerp/explorer/search/reader.py.
-import {fetchData, fetchNumbers} from './published_files.js';
+import {fetchData, fetchEntry, fetchNumbers} from './published_files.js';
 import {notedIn, unitsOf} from './published_notes.js';
 import {MATCH, queryOf} from './published_query.js';
 
@@ -160,7 +160,6 @@ export class PublishedIndex {
 
   /** An entry of one of the files that hold some units each. @param {string} kind @param {number} row */
   async entry(kind, row) {
-    const {units, files} = (await this.about).parts[kind], file = Math.floor(row / units);
-    return (await fetchData(this.place + kind + '/' + Math.floor(file / files) + '/' + file % files + '.json.gz', kind === 'units' ? 'large' : 'small'))[row % units];
+    return fetchEntry(this.place + kind + '/', (await this.about).parts[kind], row, kind === 'units' ? 'large' : 'small');
   }
 }

@@ -1,16 +1,15 @@
 // One run: state, stages, cost, calls, judges, verdict and events, asked for again while it is live.
-import {$, base, el, fetchJson, many, onKeys, part, problem, visible} from './dom.js';
+import {$, addressOfJudgements, addressOfPage, addressOfRuns, el, fetchJson, fileOfRun, isJudged, many, onKeys, part, problem, run, visible} from './dom.js';
 import {command, dollars, moment, pagesOfRun, size, time} from './figures.js';
 import {follow} from './live.js';
 
 const AGAIN = 2000;  // ms
 const CLASSES = [['done', 'done'], ['failed', 'failed'], ['leased', 'in work'], ['batched', 'in a batch'], ['waiting', 'waiting for the provider'], ['pending', 'queued'], ['later', 'later']];
-const run = decodeURIComponent(base.split('/')[2]);
 const log = $('events');
 let seen = 0, before = '';
 
 // Parts of the page.
-const link = (words, query) => el('a', {href: base + 'calls?' + new URLSearchParams(query)}, words);
+const link = (words, query) => isJudged(run) ? el('a', {href: addressOfJudgements(run, String(new URLSearchParams(query)))}, words) : el('span', {}, words);
 const stage = each => el('li', {class: 'stage'},
   el('div', {class: 'what'}, el('b', {}, each.name), el('span', {class: 'soft'}, each.purpose)),
   el('div', {class: 'stack', role: 'img', 'aria-label': CLASSES.filter(([key]) => each[key]).map(([key, name]) => each[key] + ' ' + name).join(', ')}, CLASSES.filter(([key]) => each[key]).map(([key, name]) => {
@@ -39,7 +38,7 @@ const judges = given => part('Judge', '', el('ul', {class: 'plain'}, given.judge
 const verdict = given => given.verdict ? el('div', {class: 'verdict'}, given.verdict.lead ? el('p', {}, visible(given.verdict.lead)) : null, el('p', {}, visible(given.verdict.sentence))) : null;
 const inputs = given => part('Inputs', '', el('dl', {class: 'inputs'}, [['model', given.subject], ['dictionary', given.dictionary], ['began', time(given.created_at)], ['changed', time(given.updated_at)], ['carried by', given.carrier === 'fleet' ? 'workers' + (given.workers === null ? '' : ', ' + given.workers + ' alive') : given.carrier === 'local' ? 'one process' : ''], ['night', given.night]]
   .filter(([, value]) => value).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, visible(value))))));
-const files = given => given.files.length === 0 ? null : part('Files', '', el('ul', {class: 'plain'}, given.files.map(each => el('li', {}, el('a', {href: base + encodeURIComponent(each.name)}, visible(each.name)), ' ', el('span', {class: 'soft num'}, size(each.bytes))))));
+const files = given => given.files.length === 0 ? null : part('Files', '', el('ul', {class: 'plain'}, given.files.map(each => el('li', {}, el('a', {href: fileOfRun(run, encodeURIComponent(each.name))}, visible(each.name)), ' ', el('span', {class: 'soft num'}, size(each.bytes))))));
 const commands = given => given.commands.length ? part('Commands', '', el('ul', {class: 'plain'}, given.commands.map(each => el('li', {}, el('p', {class: 'soft'}, each.purpose), command(each.command))))) : null;
 
 const draw = given => [
@@ -47,6 +46,7 @@ const draw = given => [
     el('p', {class: 'status'}, 'The run ' + given.in_words + (given.reason ? ': ' + visible(given.reason) : '') + '.')),
   verdict(given),
   given.missing ? el('p', {class: 'problem'}, given.missing) : null,
+  given.unpublished ? el('p', {class: 'soft'}, given.unpublished) : null,
   el('div', {class: 'columns'}, el('div', {}, given.stages.length ? stages(given) : null, unscored(given), usage(given), log),
     el('aside', {'aria-label': 'cost, judge and files'}, [money(given), judges(given), commands(given), inputs(given), files(given)])),
 ];
@@ -55,15 +55,15 @@ const event = each => el('li', {class: each.level}, el('time', {datetime: new Da
 // The page.
 const load = async () => {
   try {
-    const given = await fetchJson(base + 'api/about');
-    const events = await fetchJson(base + 'api/events?after=' + seen);
+    const given = await fetchJson(fileOfRun(run, 'api/about'));
+    const events = await fetchJson(fileOfRun(run, 'api/events?after=' + seen));
     const text = JSON.stringify(given);
     if (text !== before) {
       const focused = document.activeElement?.getAttribute('href');
       $('run').className = given.state;
       $('run').replaceChildren(...draw(given).filter(Boolean));
       if (focused) /** @type {HTMLElement | null} */ ($('run').querySelector('[href="' + CSS.escape(focused) + '"]'))?.focus({preventScroll: true});
-      $('pages').replaceChildren(...pagesOfRun(given.run_id, {index: given.index, report: given.files.some(each => each.name === 'report.html')}, 'overview'));
+      $('pages').replaceChildren(...pagesOfRun(given.run_id, {index: given.index, address: addressOfPage(''), report: given.files.some(each => each.name === 'report.html')}, 'overview'));
     }
     before = text;
     if (events.length) { seen = events.at(-1).event_id; /** @type {HTMLElement} */ (log.querySelector('ol')).append(...events.map(event)); log.hidden = false; }
@@ -73,5 +73,6 @@ const load = async () => {
     return given.live;
   } catch (error) { problem(error.message); $('run').setAttribute('aria-busy', 'false'); return true; }
 };
-onKeys({c: () => { location.href = base + 'calls'; }, u: () => { location.href = '/runs#' + encodeURIComponent(run); }, '/': () => { location.href = base + 'calls#search'; }});
+const judged = hash => { if (isJudged(run)) location.href = addressOfJudgements(run) + hash; };
+onKeys({c: () => judged(''), u: () => { location.href = addressOfRuns(run); }, '/': () => judged('#search')});
 follow(load, AGAIN);

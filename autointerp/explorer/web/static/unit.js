@@ -1,5 +1,5 @@
 // One unit. The next and the previous one of the last search are shown in its place, without another page.
-import {$, addressOf, addressOfPage, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fileOfRun, fixed, grade, lastSearch, many, onKeys, part, percent, problem, published, rate, short, token, unitIn, visible} from './dom.js';
+import {$, addressOf, addressOfJudgements, addressOfPage, addressOfRun, addressOfSearch, base, bars, el, fetchJson, fixed, grade, isJudged, lastSearch, many, onKeys, part, percent, problem, published, rate, short, token, unitIn, visible} from './dom.js';
 import {asking, press, relabelled} from './asking.js';
 import {elsewhere} from './elsewhere.js';
 import {heat} from './heat.js';
@@ -23,7 +23,7 @@ const fetchUnit = id => {
 // Parts of the page.
 const nothing = words => el('p', {class: 'soft'}, words);
 const ofRun = (run, unit) => ['from the run ', el('a', {href: addressOfRun(run)}, visible(run)),
-  published ? null : [', ', el('a', {href: fileOfRun(run, 'calls?unit=' + encodeURIComponent(unit))}, 'judgements of this unit')]];
+  isJudged(run) ? [', ', el('a', {href: addressOfJudgements(run, String(new URLSearchParams({unit})))}, 'judgements of this unit')] : null];
 const from = ({source, from: origin}, unit) => source.startsWith('run:') ? ofRun(source.slice(4), unit)
   : source === 'propagated' ? ['propagated from ', origin ? el('a', {href: addressOf(origin)}, origin) : 'similar features'] : ['made in the explorer'];
 const named = judge => [visible(judge), judge === 'embedded' ? ', which is not an LLM' : null];
