@@ -46,7 +46,7 @@ def draw(page: str, stand_for: dict[str, str]) -> None:
     """Run a page's command, and store its picture. `stand_for`: paths of this machine by the page's words for them."""
     with TemporaryDirectory() as folder:
         words = [stand_for.get(word, word) for word in command_of(page)[1:]]
-        _run([*words, "--results", str(RESULTS), "--out", folder, "--quiet"])
+        run([*words, "--results", str(RESULTS), "--out", folder, "--quiet"])
         text = (Path(folder) / f"{PICTURES[page]}.svg").read_text(encoding="utf-8")
     if len(text.encode()) > LARGEST:
         raise SystemExit(f"{page}: the picture has {len(text.encode()):,} bytes, and {LARGEST:,} at most are kept")
@@ -60,14 +60,20 @@ def main(pages: list[str]) -> None:
     """Make the pictures of pages, or of all."""
     assets = prepare(quiet)
     stand_for = {assets.model.name: str(assets.model), "text/*.jsonl": f"{assets.corpus_files[0].parent}/*.jsonl"}
-    if not any(RESULTS.glob("demo-*/summary.json")):
-        # Exit code 3: finished, with the headline withheld.
-        _run(["demo", "--results", str(RESULTS)], allowed=(0, 3))
+    run_demo()
     for page in pages or PICTURES:
         draw(page, stand_for)
 
 
-def _run(words: list[str], allowed: tuple[int, ...] = (0,)) -> None:
+def run_demo() -> None:
+    """Run the demo into the folder of the pictures unless it is there."""
+    if not any(RESULTS.glob("demo-*/summary.json")):
+        # Exit code 3: finished, with the headline withheld.
+        run(["demo", "--results", str(RESULTS)], allowed=(0, 3))
+
+
+def run(words: list[str], allowed: tuple[int, ...] = (0,)) -> None:
+    """Call `autointerp`, and stop with a line if it ends otherwise than allowed."""
     done = subprocess.run(
         [sys.executable, "-m", "autointerp", *words], check=False, stdout=subprocess.DEVNULL, cwd=DOCS.parent
     )

@@ -219,6 +219,11 @@ def is_llm(model: str) -> bool:
     return provider is not None and provider.is_llm
 
 
+def is_baseline(model: str) -> bool:
+    """Whether `provider/model` is a judge of this program that is not a language model."""
+    return provider_of(model) in PROVIDERS and not is_llm(model)
+
+
 def judge_facts(judge: str, explainer: str) -> dict[str, Any]:
     """The summary's fields about who judged and who explained, both given as `provider/model`."""
     return {

@@ -165,3 +165,23 @@ def test_the_site_is_built_without_dead_links(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     built = {page.stem for page in (tmp_path / "site").glob("*.html")}
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"README"} <= built
+
+
+KEYS_OF = {
+    "search": "search", "unit": "unit", "lists": "lists", "map": "map", "try": "try", "compare": "compare", "run": "run",
+    "judgements": "calls", "judgement": "call",
+}  # fmt: skip
+"""The template of a page, by its name in the table of keys."""
+OF_LISTS = {"j", "k", "Enter", "Home", "End", "/", "Esc", "\N{EN DASH}"}
+ARROWS = {"&larr;", "&rarr;", "&uarr;", "&darr;"}
+
+
+def test_the_table_of_keys_has_those_of_every_page_of_the_explorer() -> None:
+    text = (ROOT / "docs" / "explorer.md").read_text("utf-8").partition("## Keys")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| ([a-z]+) \| (.*) \|$", text, re.MULTILINE))
+    rows.pop("page")
+    assert rows.keys() == KEYS_OF.keys()
+    for page, template in KEYS_OF.items():
+        source = (ROOT / "autointerp/explorer/web/templates" / f"{template}.html.j2").read_text("utf-8")
+        keys = {key.replace("&minus;", "-") for key in re.findall("<kbd>(.*?)</kbd>", source)} - OF_LISTS - ARROWS
+        assert set(re.findall("`(.*?)`", rows[page])) - OF_LISTS == keys, page

@@ -1,4 +1,4 @@
-"""The pictures on the pages of studies: each below its command, well-formed, small, and without anything that runs or is fetched."""
+"""The pictures in the docs: those of studies below their commands, well-formed and without anything that runs or is fetched; all of them small."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 from support.locations import ROOT
 
 DOCS = ROOT / "docs"
@@ -44,3 +45,14 @@ def test_pictures_stand_alone_and_run_nothing(page: str) -> None:
     assert "prefers-color-scheme:dark" in style
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_every_picture_of_the_explorer_is_shown_with_words_and_is_small() -> None:
+    shots = pytest.importorskip("screenshots", reason="playwright is not installed: pip install playwright")
+    shown = re.findall(r"!\[([^\]]{30,})\]\(pictures/([a-z-]+)\.png\)", (DOCS / "explorer.md").read_text("utf-8"))
+    assert sorted(name for _, name in shown) == sorted(shots.SHOTS)
+    for name in shots.SHOTS:
+        path = DOCS / "pictures" / f"{name}.png"
+        assert path.stat().st_size <= shots.LARGEST
+        with Image.open(path) as picture:
+            assert picture.width == shots.WIDTH * shots.SCALE

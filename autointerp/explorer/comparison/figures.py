@@ -44,6 +44,7 @@ def facts(reader: Reader, run: str | None, base: str) -> dict[str, Any]:
         "n_documents": about.n_documents,
         "judge": side.summary.judge if side.summary else None,
         "explainer": side.summary.explainer if side.summary else None,
+        "baselines": reader.baselines,
     }
 
 

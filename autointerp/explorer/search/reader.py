@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from autointerp.errors import UsageError
-from autointerp.explorer.index.folder import UNITS, IndexFolder
+from autointerp.explorer.index.folder import LABELS, UNITS, IndexFolder
 from autointerp.explorer.index.marked import MARKED, of_index
 from autointerp.explorer.index.schema import HISTOGRAM_PARTS
 from autointerp.explorer.search.background import Background
@@ -26,6 +26,7 @@ from autointerp.explorer.search.query import MATCH, Firing, Query
 from autointerp.explorer.search.texts import Texts, words_in
 from autointerp.formatting import four_digits
 from autointerp.judges.embedded.word_vectors import lexicon
+from autointerp.spec.providers import is_baseline
 
 Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 65_536
@@ -65,6 +66,13 @@ class Reader:
     def close(self) -> None:
         """Stop reading in the background."""
         self._background.stop()
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Those explainers and judges of the labels that are not language models, by name."""
+        labels = self.folder.table(LABELS, ["judge", "explainer"])
+        named = {name for column in labels.columns for name in pc.unique(column).to_pylist()}
+        return sorted(name for name in named if name and is_baseline(name))
 
     @property
     def columns(self) -> Columns:

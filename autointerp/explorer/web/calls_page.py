@@ -15,7 +15,9 @@ from autointerp.explorer.items import detail, listing, names
 from autointerp.explorer.items.detail import Place
 from autointerp.explorer.items.listing import Listing, Listings
 from autointerp.explorer.items.query import Query
+from autointerp.explorer.labels.labeller import spec_of_run
 from autointerp.explorer.web.site import answer, asked_rows, library, render, within
+from autointerp.spec.providers import is_baseline
 
 
 def routes() -> list[Route]:
@@ -31,7 +33,8 @@ def routes() -> list[Route]:
 
 def show_list(request: Request) -> HTMLResponse:
     """The list, which fetches its rows."""
-    return render(request, "calls.html.j2", about=None, run=_run(request), states=names.STATES, arms=names.ARMS)
+    values = {"states": names.STATES, "arms": names.ARMS, "baselines": _baselines(request)}
+    return render(request, "calls.html.j2", about=None, run=_run(request), **values)
 
 
 def show_item(request: Request) -> HTMLResponse:
@@ -83,6 +86,15 @@ def _place(request: Request) -> Place:
     if found is None:
         raise HTTPException(404, f"the run has no item {name[:80]!r}: it may have been withdrawn and asked again")
     return found
+
+
+def _baselines(request: Request) -> list[str]:
+    """Those judges of the run that are not language models, as far as its spec is there."""
+    try:
+        spec = spec_of_run(library(request).folder_of(request.path_params["run"]))
+    except UsageError:
+        return []
+    return sorted({judge.model for judge in spec.judges if is_baseline(judge.model)})
 
 
 def _listing(request: Request, *, newest: bool = False) -> Listing:

@@ -22,6 +22,7 @@ from autointerp.monitoring import run_list, run_names
 from autointerp.monitoring.input_names import InputNames
 from autointerp.monitoring.run_status import count_ended, current_stage
 from autointerp.redaction import hide
+from autointerp.spec.providers import is_baseline
 
 REPORT = "report.html"
 SANDBOX = "sandbox allow-scripts allow-downloads allow-popups; frame-ancestors 'none'"
@@ -76,6 +77,7 @@ def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[st
         "updated_at": row.get("updated_at"),
         "spent_usd": row.get("spent_usd"),
         **dict(zip(("judge", "subject", "dictionary"), names, strict=True)),
+        "baseline": is_baseline(names[0]),
         "verdict": hide(_outcome(books, row)),
         "stage": current_stage(stages),
         "ended": ended,

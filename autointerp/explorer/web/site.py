@@ -137,14 +137,16 @@ def problem(request: Request, message: str, status: int) -> Response:
 def _page(request: Request, run: str | None, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
     has_index = library(request).has_index(run) if run else library(request).main is not None
     published = snapshot(request)
+    index = library(request).reader(run) if values["about"] else None
     known = {
+        "baselines": index.baselines if index else [],
         "at": Addresses.of(run, published),
         "published": published,
         "has_index": has_index,
         "pages": (published.pages if published else NAVIGATION) if has_index else [],
         "policy": PUBLISHED_POLICY,
     }
-    return HTMLResponse(_environment().get_template(template).render(**known, **values), status)
+    return HTMLResponse(_environment().get_template(template).render(**known | values), status)
 
 
 def answer(value: Any, status: int = 200) -> JSONResponse:

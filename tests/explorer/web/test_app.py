@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from starlette.applications import Starlette
@@ -193,6 +194,17 @@ def test_labels_that_are_replaced_are_shown_without_a_restart(tmp_path: Path) ->
         assert get(url, "/api/rows")["rows"][0]["explanation"] is None
         os.replace(other.path / LABELS, folder.path / LABELS)
         assert get(url, "/api/rows")["rows"][0]["explanation"]
+
+
+@pytest.mark.parametrize(("judge", "said"), [("embedded", True), ("anthropic/claude-haiku-4-5", False), ("", False)])
+def test_pages_say_that_labels_are_not_of_an_llm(tmp_path: Path, judge: str, said: bool) -> None:
+    folder = explorer_index.make(tmp_path / "index", labelled=2, n_features=5, n_neurons=0)
+    labels = folder.table(LABELS)
+    judges = pa.array([judge] * len(labels))
+    folder.write_table(LABELS, labels.set_column(labels.schema.get_field_index("judge"), "judge", judges))
+    with served(Library(tmp_path, folder.path)) as url:
+        for page in ("/", "/map", "/compare", "/u/feature-3"):
+            assert (b"not judged by an LLM" in ask(url, page)[1]) == said
 
 
 def test_an_explorer_without_an_index_shows_the_runs(results: Path) -> None:

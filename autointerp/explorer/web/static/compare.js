@@ -12,12 +12,13 @@ let drawn = '';
 
 // The head: both indexes.
 const FACTS = [
-  ['dictionary', side => side.dictionary.split('/').filter(Boolean).slice(-2).join('/')],
+  ['dictionary', side => side.dictionary.split('/').filter(part => part && part !== '..').slice(-2).join('/')],
   ['hook point', side => side.hook_point], ['features', side => many(side.n_features, 'feature') + ', ' + side.architecture],
   ['subject', side => side.subject + ', ' + side.precision], ['corpus', side => side.corpus],
   ['counted', side => many(side.n_tokens, 'token') + ' of ' + many(side.n_documents, 'document')],
-  ['explained by', side => side.explainer ?? '\u2013'], ['graded by', side => side.judge ?? '\u2013'],
+  ['explained by', side => who(side.explainer, side.baselines)], ['graded by', side => who(side.judge, side.baselines)],
 ];
+const who = (name, baselines) => name === null ? '\u2013' : name + (baselines.includes(name) ? ', not an LLM' : '');
 const facts = sides => el('table', {class: 'facts-table'},
   el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, el('span', {class: 'hidden'}, 'fact')), sides.map((side, i) =>
     el('th', {scope: 'col', class: i ? 'other' : 'own'}, el('i', {}), el('a', {href: addressOfPage('', side.base)}, visible(side.name)))))),

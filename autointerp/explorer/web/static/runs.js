@@ -14,7 +14,7 @@ const draw = run => el('li', {class: 'run ' + run.state, id: run.run_id},
   el('div', {class: 'head'}, el('h2', {}, el('a', {href: addressOfRun(run.run_id)}, visible(run.run_id))), el('span', {class: 'state'}, run.state), el('span', {class: 'soft'}, time(run.created_at))),
   el('p', {class: 'verdict', dir: 'auto'}, outcome(run)),
   run.live && run.jobs ? el('progress', {max: run.jobs, value: run.ended, 'aria-label': 'jobs that have ended'}) : null,
-  el('p', {class: 'soft facts'}, Object.entries(NAMES).filter(([key]) => run[key]).map(([key, name]) => el('span', {}, name + ' ', el('b', {}, visible(run[key])))),
+  el('p', {class: 'soft facts'}, Object.entries(NAMES).filter(([key]) => run[key]).map(([key, name]) => el('span', {}, name + ' ', el('b', {}, visible(run[key] + (key === 'judge' && run.baseline ? ', not an LLM' : ''))))),
     run.spent_usd === null ? null : el('span', {}, 'cost ', el('b', {}, dollars(run.spent_usd)))),
   el('p', {class: 'links'}, pagesOfRun(run.run_id, run, ''), run.index || run.live ? null : el('span', {class: 'soft'}, 'no index yet')));
 
