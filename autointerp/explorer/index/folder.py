@@ -29,6 +29,10 @@ _SCHEMAS = {UNITS: schema.UNITS, EXAMPLES: schema.EXAMPLES, LABELS: schema.LABEL
 _CLUSTERS: TypeAdapter[list[Cluster]] = TypeAdapter(list[Cluster])
 
 
+class Unreadable(UsageError):
+    """The index is not finished, or damaged."""
+
+
 class IndexFolder:
     """A folder with the files of one index. It is complete once it has `index.json`."""
 
@@ -45,16 +49,23 @@ class IndexFolder:
         try:
             about = About.model_validate_json((self.path / ABOUT).read_bytes())
         except FileNotFoundError:
-            raise UsageError(f"{self.path} has no finished index: make it with 'autointerp index'") from None
+            raise Unreadable(f"{self.path} has no finished index: make it with 'autointerp index'") from None
         except (OSError, ValidationError) as error:
-            raise UsageError(
-                f"{self.path / ABOUT} cannot be read ({str(error).splitlines()[0]}): make it again"
+            raise Unreadable(
+                f"{self.path / ABOUT} cannot be read ({str(error).splitlines()[0]}): make it again with 'autointerp index'"
             ) from None
         if about.schema_version > schema.SCHEMA_VERSION:
             raise UsageError(
                 f"{self.path} was written by a later version (schema {about.schema_version}): update autointerp"
             )
         return about
+
+    def about_if_readable(self) -> About | None:
+        """`index.json`; None if it is missing or damaged, so that the index has to be made. Raises `UsageError` for a later version."""
+        try:
+            return self.about
+        except Unreadable:
+            return None
 
     def has(self, name: str) -> bool:
         """Whether the folder has this file."""
