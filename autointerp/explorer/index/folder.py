@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ ABOUT = "index.json"
 UNITS, EXAMPLES, LABELS, MAP = "units.parquet", "examples.parquet", "labels.parquet", "map.parquet"
 CLUSTERS = "clusters.json"
 COMPRESSION = "zstd"
+_END = b"PAR1"
 
 _SCHEMAS = {UNITS: schema.UNITS, EXAMPLES: schema.EXAMPLES, LABELS: schema.LABELS, MAP: schema.MAP}
 _CLUSTERS: TypeAdapter[list[Cluster]] = TypeAdapter(list[Cluster])
@@ -45,7 +47,7 @@ class IndexFolder:
 
     @cached_property
     def about(self) -> About:
-        """`index.json`. Raises `UsageError` if it is missing, damaged or of a later version."""
+        """`index.json`. Raises `UsageError` if it is missing, damaged or of a later version, and if a table is not whole."""
         try:
             about = About.model_validate_json((self.path / ABOUT).read_bytes())
         except FileNotFoundError:
@@ -58,6 +60,11 @@ class IndexFolder:
             raise UsageError(
                 f"{self.path} was written by a later version (schema {about.schema_version}): update autointerp"
             )
+        for name in _SCHEMAS:
+            needed, path = name in (UNITS, EXAMPLES), self.path / name
+            if (needed or path.exists()) and not _is_whole(path):
+                kind = Unreadable if needed else UsageError
+                raise kind(f"{path} is missing or damaged: copy it again, or remove it and run 'autointerp index'")
         return about
 
     def about_if_readable(self) -> About | None:
@@ -168,3 +175,13 @@ def _with_columns(table: pa.Table, name: str, columns: Sequence[str]) -> pa.Tabl
         if column not in table.column_names:
             table = table.append_column(column, pa.nulls(len(table), _SCHEMAS[name].field(column).type))
     return table.select(list(columns))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a Parquet file is there up to its end: a copy that was interrupted has none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            return file.read() == _END
+    except OSError:
+        return False
