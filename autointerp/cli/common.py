@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 from click.shell_completion import CompletionItem
@@ -39,6 +40,17 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Harvest, then print what
 YES = click.option("--yes", "agreed", is_flag=True, help="Agree to the cost, also without a budget.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 INTERRUPTED = "stopped; all work so far is kept: run the same command to continue"
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers that refuses NaN too, which no comparison refuses: a budget of NaN would never be spent."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that is written."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
 
 
 def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int | None]], Callable[P, None]]:

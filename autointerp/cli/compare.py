@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import RESULTS, finished_run, one_line_errors, run_argument
+from autointerp.cli.common import RESULTS, NumberRange, finished_run, one_line_errors, run_argument
 
 
 @click.command()
@@ -21,7 +21,7 @@ from autointerp.cli.common import RESULTS, finished_run, one_line_errors, run_ar
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 0.999),
+    type=NumberRange(0.5, 0.999),
     default=0.95,
     show_default=True,
     help="Confidence of the intervals, for all pairs together.",

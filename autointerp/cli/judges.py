@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, SET, YES, one_line_errors
+from autointerp.cli.common import QUIET, RESULTS, SET, YES, NumberRange, one_line_errors
 from autointerp.progress import Progress
 
 
@@ -37,7 +37,7 @@ def judges() -> None:
     help="A graded set of your own: .csv, .jsonl or .toml.  [default: the program's]",
 )
 @click.option("--max", "most", type=click.IntRange(min=1), help="Maximum number of items, balanced over grades.")
-@click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop; raise it to continue.")
+@click.option("--usd", type=NumberRange(min=0), help="Budget in dollars, a hard stop; raise it to continue.")
 @YES
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @SET

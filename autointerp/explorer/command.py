@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
+from autointerp.explorer.index.folder import ABOUT
 from autointerp.explorer.labels.allowance import DEFAULT_USD, Allowance, allowance
 from autointerp.explorer.web.library import INDEX, Library, is_index
 from autointerp.explorer.web.server import access_of, serve
@@ -18,6 +19,7 @@ from autointerp.spec.spec import load
 SHORTEST_TOKEN = 12
 """Characters of a token that a user chooses."""
 _ORIGIN = re.compile(r"(https?)://([a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?")
+SUMMARY = "summary.json"
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
@@ -64,14 +66,29 @@ def explore(
 def find_index(name: str | None, results: Path) -> tuple[Path | None, str]:
     """The folder of an index, and the name of its run.
 
-    `name` is a run or the folder of an index; without it, the newest run with an index is meant, or else the newest run. The folder is
-    None if the run has no index yet, or if `name` is a spec. Raises `UsageError` for an unknown run.
+    `name` is a run, its folder, or the folder of an index; without it, the newest run with an index is meant, or else the newest run. The
+    folder is None if the run has no index yet, or if `name` is a spec. Raises `UsageError` for an unknown run.
     """
-    if name and (name.endswith(".toml") or is_index(Path(name))):
-        return (None if name.endswith(".toml") else Path(name)), name
+    if name and name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise UsageError(f"there is no spec file {name}: check the path")
+        return None, name
+    if name and (known := _index_in(Path(name))):
+        return known, name
     library, runs = Library(results, None), run_names.finished(results)
     indexed = [run for run in runs if is_index(library.folder_of(run) / INDEX)]
     run = indexed[0] if name is None and indexed else run_names.find(name or run_names.LATEST, runs)
+    if run not in runs and name and Path(name).is_dir():
+        if (Path(name) / SUMMARY).is_file():
+            return None, name
+        raise UsageError(
+            f"{name} has neither the results of a run ({SUMMARY}) nor a finished index ({ABOUT}): `autointerp index` makes or continues one"
+        )
     if run not in runs:
         raise UsageError(f"there is no finished run {run} in {results}: `autointerp runs` lists the runs")
     return (library.folder_of(run) / INDEX if run in indexed else None), run
+
+
+def _index_in(folder: Path) -> Path | None:
+    """The folder of the index that a folder is, or that the folder of a run has."""
+    return next((path for path in (folder, folder / INDEX) if is_index(path)), None)

@@ -14,7 +14,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class AnyText(TypeDecorator[str]):
-    """Text without keys, and in which null bytes become U+2400 and lone surrogates U+FFFD, which databases cannot store."""
+    """Text without keys, as it is `storable`."""
 
     impl = Text
     cache_ok = True
@@ -22,8 +22,12 @@ class AnyText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        value = hide_known(value)
-        return _UNSTORABLE.sub(lambda match: "\u2400" if match[0] == "\x00" else "\ufffd", value)
+        return storable(hide_known(value))
+
+
+def storable(text: str) -> str:
+    """A text in which null bytes are U+2400 and lone surrogates U+FFFD, which databases cannot store."""
+    return _UNSTORABLE.sub(lambda match: "\u2400" if match[0] == "\x00" else "\ufffd", text)
 
 
 class ShortText(sa.String):

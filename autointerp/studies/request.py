@@ -55,7 +55,7 @@ def request_of(given: Given) -> Request:
     subjects = [spec.subject for spec, _ in specs]
     subject = _section(Subject, {"model": given.subject}, "subject") if given.subject else None
     if subject is None and not subjects:
-        raise UsageError("no subject: give --from RUN or SPEC, or --subject MODEL with --dictionary")
+        raise UsageError("no subject: name a run or a spec, or give --subject MODEL with --dictionary")
     if subject is None and any(other != subjects[0] for other in subjects):
         raise UsageError(
             f"{', '.join(given.runs)} have different subjects: name runs of one subject, or give --subject"
@@ -65,7 +65,7 @@ def request_of(given: Given) -> Request:
         keys = {"path": path_of(path), "hook_point": given.hook_point}
         sources.append(Source(_section(Dictionary, keys, "dictionary")))
     if not sources:
-        raise UsageError("no dictionary: give --from RUN or SPEC, or --dictionary PATH")
+        raise UsageError("no dictionary: name a run or a spec, or give --dictionary PATH")
     corpus = specs[0][0].corpus if specs else None
     if given.corpus:
         corpus = with_sources(corpus, given.corpus)
@@ -81,7 +81,7 @@ def with_sources(corpus: Corpus | None, sources: Sequence[str]) -> Corpus:
 
 def _spec(name: str, results: Path) -> tuple[Spec, Path | None]:
     """The spec of a run's folder with the folder, or of a file."""
-    if name.endswith(".toml") and Path(name).is_file():
+    if name.endswith(".toml") and not Path(name).is_dir():
         return load(Path(name)), None
     folder = folder_of(name, results)
     return load(folder / "spec.toml"), folder

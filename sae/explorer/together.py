@@ -11,6 +11,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 FEWEST = 5
 """A feature that is active at fewer tokens of the sample has no list: shares of so few say little."""
+_LARGEST = np.finfo(np.float16).max
 
 
 class Ranked(NamedTuple):
@@ -87,17 +88,21 @@ def correlated(
     correlation = np.zeros((features, n), dtype=np.float32)
     if not neurons.size:
         return Ranked(number, correlation)
-    centred = neurons.astype(np.float32)
-    centred -= centred.mean(axis=0)
+    # A value beyond float16 counts as its largest. Means in float32 would be off by more than nearly constant values vary.
+    centred = neurons.clip(-_LARGEST, _LARGEST).astype(np.float32)
+    centred -= centred.mean(axis=0, dtype=np.float64).astype(np.float32)
     length = np.linalg.norm(centred, axis=0)
     centred /= np.where(length > 0, length, 1)
-    total = np.asarray(active.sum(axis=1)).ravel()
-    deviation = np.sqrt(np.maximum(active.multiply(active).sum(axis=1).A1 - total**2 / len(neurons_at), 0))
+    rest = centred.sum(axis=0, dtype=np.float64)  # that rounding has left
+    exact = active.astype(np.float64)
+    total = np.asarray(exact.sum(axis=1)).ravel()
+    deviation = np.sqrt(np.maximum(exact.multiply(exact).sum(axis=1).A1 - total**2 / len(neurons_at), 0))
     known = np.flatnonzero((np.diff(active.indptr) >= FEWEST) & (deviation > 0))
     most = min(n, neurons.shape[1])
     for chunk in np.array_split(known, max(1, len(known) // 1024)):
-        # The neurons' values have mean 0, so the features' need not be centred.
-        r = (active[chunk] @ centred) / deviation[chunk, None]
+        # The neurons' values have a mean of almost 0, so that the features' need not be centred.
+        r = active[chunk] @ centred - np.outer(total[chunk] / len(neurons_at), rest)
+        r = (r / deviation[chunk, None]).astype(np.float32)
         best = np.argpartition(-np.abs(r), most - 1, axis=1)[:, :most]
         strength = np.take_along_axis(np.abs(r), best, axis=1)
         best = np.take_along_axis(best, np.lexsort([best, -strength], axis=1), axis=1)

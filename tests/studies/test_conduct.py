@@ -271,8 +271,8 @@ def test_a_dry_run_asks_nothing(given: Given) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"subject": None}, "no subject: give --from"),
-        ({"dictionaries": ()}, "no dictionary: give --from"),
+        ({"subject": None}, "no subject: name a run"),
+        ({"dictionaries": ()}, "no dictionary: name a run"),
         ({"runs": ("none-1234",)}, "there is no run"),
         ({"judge": "embedded"}, "cannot answer a study's questions"),
         ({"dry_run": True}, "give --judge"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from autointerp.cli.common import one_line_errors
+from autointerp.cli.common import NumberRange, one_line_errors
 from autointerp.cli.studies.options import carry_out, study_options
 from autointerp.studies.given import Given
 
@@ -34,7 +34,7 @@ from autointerp.studies.given import Given
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.01,
     show_default=True,
     help="Smallest share of the contributions to a node that an edge of the graph has.",

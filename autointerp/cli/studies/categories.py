@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import one_line_errors
+from autointerp.cli.common import NumberRange, one_line_errors
 from autointerp.cli.studies.options import carry_out, study_options
 from autointerp.studies.given import Given
 
@@ -21,7 +21,7 @@ from autointerp.studies.given import Given
     help="A TOML file of your categories in place of the built-in ones.",
 )
 @click.option(
-    "--fdr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+    "--fdr", type=NumberRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
     help="Expected share of features called found that are not, in each category.",
 )  # fmt: skip
 @study_options()

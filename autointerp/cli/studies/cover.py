@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autointerp.cli.common import one_line_errors
+from autointerp.cli.common import NumberRange, one_line_errors
 from autointerp.cli.studies.options import carry_out, study_options
 from autointerp.studies.given import Given
 
@@ -35,7 +35,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.001,
     show_default=True,
     help="Share of the text's tokens on which a specific feature may fire.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, YES, command_ledger, one_line_errors, run_argument
+from autointerp.cli.common import QUIET, RESULTS, YES, NumberRange, command_ledger, one_line_errors, run_argument
 from autointerp.errors import UsageError
 from autointerp.progress import Progress
 
@@ -16,18 +16,18 @@ from autointerp.progress import Progress
 @click.option("--all", "everything", is_flag=True, help="Explain every feature; none is propagated to.")
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     metavar="X",
     help="Explain this share of the features.  [default: 0.01]",
 )
 @click.option("--units", type=click.IntRange(min=1), metavar="N", help="Explain this many features.")
 @click.option("--propagate/--no-propagate", default=None, help="Give the other features the explanations of those.")
 @click.option(
-    "--min-probability", "least", type=click.FloatRange(0, 1), metavar="P",
+    "--min-probability", "least", type=NumberRange(0, 1), metavar="P",
     help="Least probability of a propagated explanation.  [default: that at which 90% are expected right]",
 )  # fmt: skip
 @click.option("--judge", metavar="PROVIDER/MODEL", help="The model that explains and judges in place of the run's.")
-@click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop.")
+@click.option("--usd", type=NumberRange(min=0), help="Budget in dollars, a hard stop.")
 @click.option("--dry-run", "dry", is_flag=True, help="Print what it will cost. Calls no judge.")
 @YES
 @RESULTS

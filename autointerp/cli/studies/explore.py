@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, existing_ledger, one_line_errors, run_argument
+from autointerp.cli.common import QUIET, RESULTS, NumberRange, existing_ledger, one_line_errors, run_argument
+from autointerp.cli.studies.index import input_options
 from autointerp.errors import UsageError
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
@@ -14,6 +15,7 @@ from autointerp.studies.given import Given
 
 @click.command()
 @run_argument(required=False)
+@input_options
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the pages, for a tunnel or a bookmark.")
 @click.option(
     "--host",
@@ -37,7 +39,7 @@ from autointerp.studies.given import Given
 @click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
 @click.option(
     "--usd",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="DOLLARS",
     help="Dollars at most for explanations and grades that are asked for on the pages, in all. Without it, what is left of the run's budget, or 1.",
 )
@@ -47,6 +49,10 @@ from autointerp.studies.given import Given
 @one_line_errors("stopped")
 def explore(
     run_id: str | None,
+    subject: str | None,
+    dictionary: str | None,
+    corpus: tuple[str, ...],
+    hook_point: str | None,
     port: int | None,
     host: str,
     public_url: str | None,
@@ -59,18 +65,22 @@ def explore(
 ) -> None:
     """Open the dictionary of RUN in a browser: each feature with its explanation, examples and neighbours, and a search over all.
 
-    A run without an index gets one first, as from `autointerp index`. The pages are served on this machine alone until Ctrl-C, and list the
-    other runs of the folder too. RUN may also be a spec file or the folder of an index; without it, the newest run with an index.
+    \b
+    autointerp explore latest
+    autointerp explore --subject MODEL --dictionary PATH --corpus FILE
+
+    A dictionary without an index gets one first, as from `autointerp index`. The pages are served on this machine alone until Ctrl-C, and
+    list the runs of the folder too. RUN may also be a spec file or the folder of an index; without it, the newest run with an index.
     """
     from autointerp.explorer import command
 
     command.check_token(token)
     command.origin_of(public_url)
-    index, run = command.find_index(run_id, results)
-    if index is None and read_only:
-        raise UsageError(f"{run} has no index, and --read-only makes none: make it with `autointerp index {run}`")
+    without_run = Given(
+        subject=subject, dictionaries=(dictionary,) if dictionary else (), corpus=corpus, hook_point=hook_point, results=results, quiet=quiet
+    )  # fmt: skip
     command.explore(
-        index or made_index(run, results, quiet),
+        _index_of(run_id, without_run, read_only=read_only),
         results,
         existing_ledger(results),
         host=host,
@@ -86,10 +96,35 @@ def explore(
     click.echo("stopped", err=True)
 
 
+def _index_of(run: str | None, given: Given, *, read_only: bool) -> Path:
+    """The folder of the index that is meant, made if it is not there. Raises `UsageError`."""
+    from autointerp.explorer import command
+
+    if given.subject or given.dictionaries or given.corpus or given.hook_point:
+        if run is not None:
+            raise UsageError(
+                f"{run} already names a dictionary and text: leave it out, or --subject, --dictionary, --corpus and --hook-point"
+            )
+    else:
+        index, run = command.find_index(run, given.results)
+        if index is not None:
+            return index
+    if read_only:
+        command_line = f"autointerp index {run}" if run else "autointerp index"
+        raise UsageError(
+            f"--read-only makes no index: make it with `{command_line}`, and name the folder that it prints"
+        )
+    return _made(given) if run is None else made_index(run, given.results, given.quiet)
+
+
 def made_index(run: str, results: Path, quiet: bool) -> Path:
     """The folder of the index of a run or a spec, made if it is not there."""
+    return _made(Given(runs=(run,), results=results, quiet=quiet))
+
+
+def _made(given: Given) -> Path:
     from autointerp.explorer.index import build  # torch
 
-    with Progress(quiet=quiet) as progress:
-        progress.note(f"the index of {run} is made, once")
-        return build.build(Given(runs=(run,), results=results, quiet=quiet), progress).path
+    with Progress(quiet=given.quiet) as progress:
+        progress.note(f"the index of {', '.join(given.runs or given.dictionaries)} is made, once")
+        return build.build(given, progress).path

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autointerp.cli.common import one_line_errors
+from autointerp.cli.common import NumberRange, one_line_errors
 from autointerp.cli.studies.options import TEXTS, carry_out, lines, study_options
 from autointerp.studies.given import Given
 
@@ -42,7 +42,7 @@ from autointerp.studies.given import Given
 @click.option("--tokens", type=click.IntRange(min=1), help="With --new: tokens read of each corpus.  [default: 100000]")
 @click.option(
     "--fdr",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     help="With --new: expected share of false discoveries.  [default: 0.05]",
 )
 @click.option(

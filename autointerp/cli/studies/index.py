@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 import click
 
@@ -12,15 +14,26 @@ from autointerp.errors import UsageError
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
 
+P = ParamSpec("P")
+_INPUTS = (
+    click.option("--subject", metavar="MODEL", help="A hub id, folder or .gguf file, if no run names it."),
+    click.option("--dictionary", metavar="PATH", help="A dictionary of the subject, if no run names it."),
+    click.option("--corpus", multiple=True, metavar="FILE", help="Text in place of the run's. May be repeated."),
+    click.option("--hook-point", metavar="NAME", help="Hook point of --dictionary, if its files do not state it."),
+)
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def input_options(command: Callable[P, None]) -> Callable[P, None]:
+    """Add the options that name a dictionary and text without a run."""
+    for option in reversed(_INPUTS):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("run", metavar="[RUN]", required=False)
-@click.option("--subject", metavar="MODEL", help="A hub id, folder or .gguf file, if no run names it.")
-@click.option("--dictionary", metavar="PATH", help="A dictionary of the subject, if no run names it.")
-@click.option("--corpus", multiple=True, metavar="FILE", help="Text in place of the run's. May be repeated.")
-@click.option("--hook-point", metavar="NAME", help="Hook point of --dictionary, if its files do not state it.")
+@input_options
 @click.option("--neurons", is_flag=True, help="Index the neurons of the layer too.")
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Tokens to read at most.  [default: the run's]")
 @click.option(

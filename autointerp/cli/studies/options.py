@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from autointerp.cli.common import QUIET, RESULTS, SET, YES, finished_run
+from autointerp.cli.common import QUIET, RESULTS, SET, YES, NumberRange, finished_run
 from autointerp.errors import UsageError
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
@@ -37,7 +37,7 @@ _INPUTS = (
 )  # fmt: skip
 _JUDGE = (
     click.option("--judge", metavar="PROVIDER/MODEL", help="The LLM that judges. Without one, nothing is judged."),
-    click.option("--usd", type=click.FloatRange(min=0), help="Budget in dollars, a hard stop."),
+    click.option("--usd", type=NumberRange(min=0), help="Budget in dollars, a hard stop."),
     YES,
     click.option("--dry-run", is_flag=True, help="Compute what needs no judge, and print what judging will cost."),
     SET,

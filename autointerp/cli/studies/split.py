@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autointerp.cli.common import one_line_errors
+from autointerp.cli.common import NumberRange, one_line_errors
 from autointerp.cli.studies.options import TEXTS, carry_out, lines, study_options
 from autointerp.studies.given import Given
 
@@ -22,14 +22,14 @@ from autointerp.studies.given import Given
 )
 @click.option(
     "--cosine",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.7,
     show_default=True,
     help="Smallest decoder cosine of a feature with the one in another dictionary in which it is found again.",
 )
 @click.option(
     "--child-cosine",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.4,
     show_default=True,
     help="Smallest decoder cosine of a child with its parent.",

@@ -54,10 +54,13 @@ def build(given: Given, progress: Progress, **settings: Any) -> IndexFolder:
     own = inputs.run / FOLDER if inputs.run else given.results / OF_OTHERS / f"{inputs.name}-{identity[:8]}"
     folder = IndexFolder(open_folder(given.out or own))
     with locked(folder.path / ".lock", "this index"):
-        if not (folder.is_finished() and folder.about.identity == identity):
+        known = folder.about_if_readable()
+        if known is None or known.identity != identity:
+            labels.keep_those_of(folder, _dictionary_about(inputs), known, inputs.n_units)
             for name in (ABOUT, MAP):
                 (folder.path / name).unlink(missing_ok=True)
             make(folder, inputs, progress)
+        shutil.rmtree(folder.path / _PARTS, ignore_errors=True)
         if not folder.has_all_columns(UNITS):
             marked.add(folder)
         labels.write(folder, inputs)
@@ -77,7 +80,6 @@ def make(folder: IndexFolder, inputs: IndexInputs, progress: Progress) -> None:
     _write_units(folder, parts, inputs, all_passes, progress)
     groups = _write_examples(folder, all_passes)
     folder.finish(_about(inputs, groups, int(all_passes[0].array("n_counted"))))
-    shutil.rmtree(folder.path / _PARTS, ignore_errors=True)
 
 
 def _norm_limit(parts: Path, inputs: IndexInputs, n_passes: int, progress: Progress) -> float:
@@ -214,13 +216,7 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
             model=inputs.model,
             fingerprint=subject.fingerprint,
         ),
-        dictionary=DictionaryAbout(
-            path=dictionary.path,
-            hook_point=dictionary.hook_point,
-            d_sae=dictionary.d_sae,
-            architecture=dictionary.activation,
-            fingerprint=dictionary.fingerprint,
-        ),
+        dictionary=_dictionary_about(inputs),
         corpus=f"{source_names(inputs)}: {corpus.contents.statement}",
         n_tokens=n_counted,
         n_documents=corpus.n_documents,
@@ -230,4 +226,15 @@ def _about(inputs: IndexInputs, groups: list[tuple[int, int, int]], n_counted: i
         top=choice.top,
         per_bin=choice.per_bin,
         groups=groups,
+    )
+
+
+def _dictionary_about(inputs: IndexInputs) -> DictionaryAbout:
+    dictionary = inputs.dictionary
+    return DictionaryAbout(
+        path=dictionary.path,
+        hook_point=dictionary.hook_point,
+        d_sae=dictionary.d_sae,
+        architecture=dictionary.activation,
+        fingerprint=dictionary.fingerprint,
     )

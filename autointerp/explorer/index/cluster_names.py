@@ -40,7 +40,7 @@ def names_of(folder: IndexFolder, cluster_of: NDArray[np.int64]) -> list[str]:
     words = _words(folder, len(cluster_of))
     number_of = {word: i for i, word in enumerate(sorted(set(chain.from_iterable(words))))}
     known = lexicon()
-    vectors = np.array([known.word(word) for word in number_of], dtype=np.float32).reshape(len(number_of), -1)
+    vectors = np.array([known.word(word) for word in number_of], dtype=np.float32).reshape(-1, len(known.word("")))
     weights = np.array([known.weight(word) + _LEAST_WEIGHT for word in number_of], dtype=np.float32)
     own = [np.array([number_of[word] for word in some], dtype=np.int64) for some in words]
     features = _unit(np.array([weights[some] @ vectors[some] for some in own], dtype=np.float32))

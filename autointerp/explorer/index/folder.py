@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,14 @@ ABOUT = "index.json"
 UNITS, EXAMPLES, LABELS, MAP = "units.parquet", "examples.parquet", "labels.parquet", "map.parquet"
 CLUSTERS = "clusters.json"
 COMPRESSION = "zstd"
+_END = b"PAR1"
 
 _SCHEMAS = {UNITS: schema.UNITS, EXAMPLES: schema.EXAMPLES, LABELS: schema.LABELS, MAP: schema.MAP}
 _CLUSTERS: TypeAdapter[list[Cluster]] = TypeAdapter(list[Cluster])
+
+
+class Unreadable(UsageError):
+    """The index is not finished, or damaged."""
 
 
 class IndexFolder:
@@ -41,20 +47,32 @@ class IndexFolder:
 
     @cached_property
     def about(self) -> About:
-        """`index.json`. Raises `UsageError` if it is missing, damaged or of a later version."""
+        """`index.json`. Raises `UsageError` if it is missing, damaged or of a later version, and if a table is not whole."""
         try:
             about = About.model_validate_json((self.path / ABOUT).read_bytes())
         except FileNotFoundError:
-            raise UsageError(f"{self.path} has no finished index: make it with 'autointerp index'") from None
+            raise Unreadable(f"{self.path} has no finished index: make it with 'autointerp index'") from None
         except (OSError, ValidationError) as error:
-            raise UsageError(
-                f"{self.path / ABOUT} cannot be read ({str(error).splitlines()[0]}): make it again"
+            raise Unreadable(
+                f"{self.path / ABOUT} cannot be read ({str(error).splitlines()[0]}): make it again with 'autointerp index'"
             ) from None
         if about.schema_version > schema.SCHEMA_VERSION:
             raise UsageError(
                 f"{self.path} was written by a later version (schema {about.schema_version}): update autointerp"
             )
+        for name in _SCHEMAS:
+            needed, path = name in (UNITS, EXAMPLES), self.path / name
+            if (needed or path.exists()) and not _is_whole(path):
+                kind = Unreadable if needed else UsageError
+                raise kind(f"{path} is missing or damaged: copy it again, or remove it and run 'autointerp index'")
         return about
+
+    def about_if_readable(self) -> About | None:
+        """`index.json`; None if it is missing or damaged, so that the index has to be made. Raises `UsageError` for a later version."""
+        try:
+            return self.about
+        except Unreadable:
+            return None
 
     def has(self, name: str) -> bool:
         """Whether the folder has this file."""
@@ -157,3 +175,13 @@ def _with_columns(table: pa.Table, name: str, columns: Sequence[str]) -> pa.Tabl
         if column not in table.column_names:
             table = table.append_column(column, pa.nulls(len(table), _SCHEMAS[name].field(column).type))
     return table.select(list(columns))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a Parquet file is there up to its end: a copy that was interrupted has none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            return file.read() == _END
+    except OSError:
+        return False

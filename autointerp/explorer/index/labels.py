@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from autointerp.explorer.index import schema
 from autointerp.explorer.index.folder import LABELS, IndexFolder
 from autointerp.explorer.index.inputs import IndexInputs
+from autointerp.explorer.index.schema import About, DictionaryAbout
 from autointerp.locks import AlreadyLocked, locked
 from autointerp.spec.spec import load
 
@@ -45,6 +46,14 @@ def write(folder: IndexFolder, inputs: IndexInputs) -> None:
         if unit["explanation"] and (row := inputs.row(unit["unit_id"])) is not None
     ]
     put(folder, own, lambda known: pc.equal(known["source"], source))
+
+
+def keep_those_of(folder: IndexFolder, dictionary: DictionaryAbout, known: About | None, n_units: int) -> None:
+    """Remove the labels of units that an index about to be made in this folder lacks: all of another dictionary, and of one that is `known`
+    those of rows from `n_units` on, such as neurons that are no longer asked for."""
+    if folder.has(LABELS):
+        least = 0 if known is not None and known.dictionary.key != dictionary.key else n_units
+        put(folder, [], lambda labels: pc.greater_equal(labels["row"], least))
 
 
 def put(folder: IndexFolder, rows: Sequence[Mapping[str, Any]], replaces: Callable[[pa.Table], Any]) -> None:

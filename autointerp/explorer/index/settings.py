@@ -9,7 +9,7 @@ from sae.harvest.bins import CELLS
 from sae.harvest.sketch import STRATA, Quota
 
 GIB = 1 << 30
-VERSION = 1
+VERSION = 2
 """Increase it with every change that can alter the contents."""
 TOGETHER_TOKENS = 1 << 17
 """Tokens, about, at which all active features are kept to find those that are active together."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
@@ -18,6 +16,7 @@ from autointerp.explorer.comparison.listing import Request as Wanted
 from autointerp.explorer.comparison.opened import Comparisons
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.library import INDEX
+from autointerp.explorer.web.own import Body, with_body
 from autointerp.explorer.web.site import Addresses, answer, asked_rows, library, reader, render
 from autointerp.explorer.web.unit_page import row_of
 from autointerp.monitoring import run_names
@@ -28,7 +27,7 @@ def routes(prefix: str) -> list[Route]:
     return [
         Route(f"{prefix}/compare", show),
         Route(f"{prefix}/api/compare", data, methods=["GET"]),
-        Route(f"{prefix}/api/compare", compute, methods=["POST"]),
+        Route(f"{prefix}/api/compare", with_body(compute), methods=["POST"]),
         Route(f"{prefix}/api/compare/rows", rows),
         Route(f"{prefix}/api/elsewhere/{{unit}}", matches_of_unit),
     ]
@@ -65,15 +64,14 @@ def data(request: Request) -> JSONResponse:
     )
 
 
-async def compute(request: Request) -> JSONResponse:
+def compute(request: Request, given: Body) -> JSONResponse:
     """Compute the comparison with the run that the body names: `{"with": RUN}`."""
-    try:
-        run = json.loads(await request.body())["with"]
-    except (ValueError, TypeError, KeyError):
-        run = None
+    run = given.get("with")
     if not isinstance(run, str):
         raise UsageError('the body names no run: send {"with": RUN}')
-    await run_in_threadpool(_ask, request, run)
+    own = reader(request)
+    if not _comparisons(request).ask(own, _other(request, own, run)):
+        raise HTTPException(503, "too many comparisons are waiting: try again when one has ended")
     return answer({"state": "waiting"})
 
 
@@ -90,12 +88,6 @@ def matches_of_unit(request: Request) -> JSONResponse:
     own, books = reader(request), library(request)
     found = elsewhere(own.folder, row_of(own, request), lambda run: books.folder_of(run) / INDEX)
     return answer([{**each, "base": _base(each["run"])} for each in found])
-
-
-def _ask(request: Request, run: str) -> None:
-    own = reader(request)
-    if not _comparisons(request).ask(own, _other(request, own, run)):
-        raise HTTPException(503, "too many comparisons are waiting: try again when one has ended")
 
 
 def _comparisons(request: Request) -> Comparisons:

@@ -49,7 +49,9 @@ def show_all(request: Request) -> JSONResponse:
     """All lists of the dictionary by name, and the number of units with a note; with `?unit=ID` each says whether it has the unit."""
     unit_id = request.query_params.get("unit")
     found: list[UnitList] = own.read(request, lists.all_lists, [])
-    members: set[int] = own.read(request, lambda tx, _: lists.with_unit(tx, unit_id), set()) if unit_id else set()
+    members: set[int] = set()
+    if unit_id and reader(request).columns.row_of(unit_id) is not None:
+        members = own.read(request, lambda tx, _: lists.with_unit(tx, unit_id), members)
     shown = [_shown(each) | ({"has": each.list_id in members} if unit_id else {}) for each in found]
     return answer({"lists": shown, "noted": len(own.read(request, notes.noted, own.NO_UNITS))})
 

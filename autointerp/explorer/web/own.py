@@ -21,6 +21,7 @@ from autointerp.explorer.search.query import Firing, Query
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.site import known_ledger, reader
 from autointerp.ledger.own import lists, notes
+from autointerp.ledger.text_column import storable
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -87,7 +88,7 @@ def text_in(value: Body, name: str) -> str:
     text = value.get(name)
     if not isinstance(text, str):
         raise UsageError(f"{name} is no text: give one")
-    return text
+    return storable(text)
 
 
 def units_in(index: Reader, value: Body, name: str) -> list[str]:
@@ -95,6 +96,7 @@ def units_in(index: Reader, value: Body, name: str) -> list[str]:
     unit_ids = value.get(name, [])
     if not isinstance(unit_ids, list) or not all(isinstance(unit, str) for unit in unit_ids):
         raise UsageError(f"{name} is no list of unit ids: give one")
+    unit_ids = [storable(unit) for unit in unit_ids]
     if len(unit_ids) and (missing := np.flatnonzero(rows_of(index, unit_ids) < 0)).size:
         raise UsageError(f"the index has no unit {unit_ids[int(missing[0])][:80]!r}: leave it out")
     return unit_ids

@@ -20,6 +20,8 @@ MOST_NAME = 80
 MOST_LISTS, MOST_UNITS = 500, 20_000
 """Most lists of a dictionary, and most units of a list."""
 _AT_ONCE = 500
+_LARGEST_ID = 2**31 - 1
+"""Of a whole number in both databases."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def all_lists(connection: Connection, dictionary: str) -> list[UnitList]:
 def get(connection: Connection, dictionary: str, list_id: int) -> UnitList:
     """A list, also a deleted one. Raises `UsageError` if the dictionary has no such list."""
     mine = sa.and_(unit_lists.c.dictionary == dictionary, unit_lists.c.list_id == list_id)
-    found = connection.execute(_LISTS.where(mine)).first()
+    found = connection.execute(_LISTS.where(mine)).first() if list_id <= _LARGEST_ID else None
     if found is None:
         raise UsageError(f"there is no list {list_id} of this dictionary: the page of lists shows them")
     return UnitList(*found)

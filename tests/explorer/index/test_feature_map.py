@@ -11,7 +11,7 @@ from support import explorer_index
 
 from autointerp.explorer.index import feature_map, schema
 from autointerp.explorer.index.cluster_names import word_at
-from autointerp.explorer.index.folder import LABELS, MAP, UNITS, IndexFolder
+from autointerp.explorer.index.folder import EXAMPLES, LABELS, MAP, UNITS, IndexFolder
 
 THEMES = (
     ("dollars", "price", "funds", "payment", "wages", "budget"),
@@ -67,6 +67,14 @@ def test_clusters_of_many_features_are_those_of_the_small_groups_that_they_were_
     feature_map.write(folder)
     assert sum(cluster.size for cluster in folder.clusters()) == EACH * len(THEMES)
     assert {cluster.cluster for cluster in folder.clusters()} == set(folder.table(MAP)["cluster"].to_pylist())
+
+
+def test_clusters_of_features_without_a_word_have_no_name(tmp_path: Path) -> None:
+    folder = alike_in_groups(tmp_path, "nearest")
+    folder.write_table(LABELS, schema.LABELS.empty_table())
+    folder.write_table(EXAMPLES, schema.EXAMPLES.empty_table())
+    feature_map.write(folder)
+    assert {cluster.name for cluster in folder.clusters()} == {""}
 
 
 def test_no_map_of_features_that_are_too_few_or_too_many_or_like_none(

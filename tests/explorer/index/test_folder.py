@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> IndexFolder:
         for rows in ([0, 0, 63], [130]):
             found = [example(row, rank) for rank, row in enumerate(rows)]
             writer.write_table(pa.Table.from_pylist(found, schema=schema.EXAMPLES))
+    folder.write_table(UNITS, schema.UNITS.empty_table())
     folder.finish(about())
     return folder
 
@@ -78,3 +79,16 @@ def test_labels_and_clusters_are_replaced_whole(folder: IndexFolder) -> None:
         folder.write_clusters([Cluster(cluster=0, name=text, size=3, x=0.5, y=-1)])
     assert folder.table(LABELS)["explanation"].to_pylist() == ["second"]
     assert [cluster.name for cluster in folder.clusters()] == ["second"]
+
+
+@pytest.mark.parametrize("name", [UNITS, EXAMPLES, LABELS])
+def test_a_table_that_was_copied_in_part_is_said(folder: IndexFolder, name: str) -> None:
+    folder.write_table(LABELS, schema.LABELS.empty_table())
+    path = folder.path / name
+    for damaged in (path.read_bytes()[:-3], b"", None):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        if name == LABELS and damaged is None:
+            assert IndexFolder(folder.path).about
+            continue
+        with pytest.raises(UsageError, match=f"{name} is missing or damaged: copy it again"):
+            _ = IndexFolder(folder.path).about

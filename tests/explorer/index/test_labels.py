@@ -7,12 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from support.planted_world import world as planted
 
-from autointerp.explorer.index import schema
+from autointerp.errors import UsageError
+from autointerp.explorer.index import labels, schema
 from autointerp.explorer.index.build import build
-from autointerp.explorer.index.folder import LABELS, IndexFolder
+from autointerp.explorer.index.folder import ABOUT, EXAMPLES, LABELS, IndexFolder
+from autointerp.explorer.search.columns import Columns
 from autointerp.progress import Progress
 from autointerp.studies.given import Given
 
@@ -73,3 +76,39 @@ def test_a_run_of_an_earlier_version_without_distinctions_has_labels(results: Pa
     labels = index(results).table(LABELS).to_pylist()
     assert {label["distinction"] for label in labels} == {None}
     assert "glaciers" in [label["explanation"] for label in labels]
+
+
+def test_an_index_without_neurons_keeps_no_label_of_one(results: Path) -> None:
+    found = index(results, neurons=True, tokens=900)
+    neuron = found.about.n_features + 1
+    rows = [{"row": row, "explanation": "asked for", "source": schema.LIVE, "judge": ""} for row in (2, neuron)]
+    labels.put(found, rows, lambda known: pc.equal(known["source"], schema.LIVE))
+    found = index(results, tokens=900)
+    assert [label["row"] for label in found.table(LABELS).to_pylist()] == [2, 3]
+    assert Columns(found).explained_rows.tolist() == [2, 3]
+
+
+def test_an_index_of_another_dictionary_keeps_no_label(results: Path, tmp_path: Path) -> None:
+    found = index(results)
+    labels.put(
+        found,
+        [{"row": 2, "explanation": "asked for", "source": schema.LIVE, "judge": ""}],
+        lambda known: pc.is_null(known["row"]),
+    )
+    about = found.about.model_dump()
+    about |= {"identity": "another", "dictionary": about["dictionary"] | {"fingerprint": "another"}}
+    found.finish(schema.About.model_validate(about))
+    assert [label["source"] for label in index(results).table(LABELS).to_pylist()] == ["run:planted-1"]
+
+
+def test_a_damaged_index_is_made_again_and_one_of_a_later_version_is_kept(results: Path) -> None:
+    found = index(results)
+    whole, about = found.table(EXAMPLES), found.path / ABOUT
+    about.write_text('{"identity": ')
+    assert index(results).table(EXAMPLES).equals(whole)
+    later = about.read_text().replace('"schema_version":1', '"schema_version":99')
+    about.write_text(later)
+    with pytest.raises(UsageError, match="was written by a later version"):
+        index(results)
+    assert about.read_text() == later
+    about.unlink()

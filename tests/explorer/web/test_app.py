@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from support import explorer_index
 from support.explorer_server import served
+from support.planted_world import world as planted
 from support.results import labels as labelled
 from support.results.labels import RUN
 
@@ -298,11 +299,18 @@ def test_a_name_means_a_run_with_or_without_an_index(results: Path, tmp_path: Pa
     index = results / RUN / INDEX
     assert find_index(None, results) == find_index("latest", results) == find_index(RUN[:6], results) == (index, RUN)
     assert find_index(str(index), tmp_path) == (index, str(index))
-    assert find_index("spec.toml", tmp_path) == (None, "spec.toml")
+    assert find_index(str(results / RUN), tmp_path) == (index, str(results / RUN))
+    (spec := tmp_path / "spec.toml").touch()
+    assert find_index(str(spec), tmp_path) == (None, str(spec))
     labelled.make(tmp_path).close()
+    assert find_index(str(tmp_path / RUN), tmp_path / "other") == (None, str(tmp_path / RUN))
     assert find_index(None, tmp_path) == find_index(RUN, tmp_path) == (None, RUN)
     with pytest.raises(UsageError, match="no finished run other"):
         find_index("other", tmp_path)
+    with pytest.raises(UsageError, match=r"neither the results of a run \(summary.json\) nor a finished index"):
+        find_index(str(tmp_path), tmp_path)
+    with pytest.raises(UsageError, match=r"there is no spec file nowhere\.toml"):
+        find_index("nowhere.toml", tmp_path)
     with pytest.raises(UsageError, match="no latest run"):
         find_index(None, tmp_path / "nowhere")
 
@@ -312,6 +320,45 @@ def test_a_read_only_explorer_makes_no_index(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["explore", RUN, "--read-only", "--results", str(tmp_path)])
     assert done.exit_code == 2
     assert f"make it with `autointerp index {RUN}`" in done.stderr
+
+
+def test_a_run_and_a_dictionary_of_its_own_exclude_each_other(results: Path) -> None:
+    done = CliRunner().invoke(main, ["explore", RUN, "--dictionary", "weights", "--results", str(results)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"{RUN} already names a dictionary and text" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "option", [["explore", "--usd"], ["explain", "--usd"], ["explain", "--share"], ["explain", "--min-probability"]]
+)
+def test_what_is_no_number_is_no_budget_and_no_share(results: Path, option: list[str]) -> None:
+    done = CliRunner().invoke(main, [*option, "nan", "--results", str(results)])
+    assert done.exit_code == 2
+    assert "nan is no number" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_dictionary_and_a_corpus_are_opened_without_a_run(tmp_path: Path) -> None:
+    world = planted.make(tmp_path / "world", documents=20)
+    named = ["--subject", str(world.subject), "--dictionary", str(world.dictionary), "--corpus", str(world.corpus)]
+    command = [
+        sys.executable,
+        "-m",
+        "autointerp",
+        "explore",
+        *named,
+        "--no-browser",
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    assert get(address, "/api/rows")["of"] == len(world.features)
+    process.send_signal(signal.SIGINT)
+    _, notes = process.communicate(timeout=60)
+    assert process.returncode == 0, notes
+    assert len(list((tmp_path / "results" / "indexes").iterdir())) == 1
 
 
 def test_a_token_that_is_easily_guessed_is_refused(results: Path) -> None:

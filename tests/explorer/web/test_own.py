@@ -171,6 +171,15 @@ def test_a_wrong_list_is_refused_in_a_sentence(url: str, body: Any) -> None:
     assert get(url, "/api/lists")[1]["lists"] == []
 
 
+def test_what_no_database_can_store_is_no_error_of_the_server(url: str) -> None:
+    assert make(url, "a\x00b\ud800", "feature-1")["name"] == "a\u2400b\ufffd"
+    status, answer = send(url, "/api/lists", {"name": "b", "unit_ids": ["\ud800"]})
+    assert (status, answer["error"]) == (422, "the index has no unit '\ufffd': leave it out")
+    for method in ("GET", "PUT", "DELETE"):
+        assert send(url, f"/api/lists/{10**30}", {"name": "c"} if method == "PUT" else None, method)[0] == 422
+    assert get(url, f"/api/lists?unit={'x' * 400}")[1]["lists"][0]["has"] is False
+
+
 def test_lengths_and_numbers_are_bounded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert write(url, "x" * MOST_CHARACTERS, 0)[0] == 200
     assert "shorten it to 10,000" in write(url, "x" * (MOST_CHARACTERS + 1), 1)[1]["error"]

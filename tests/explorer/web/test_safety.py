@@ -38,6 +38,11 @@ QUERIES = (
     "number=99999999999999999999999999", "kind=%3Cscript%3E", "meaning=%EF%BF%BF", ";", "%", "=&=&",
 )  # fmt: skip
 
+BODIES = (
+    b"", b"null", b"[]", b"NaN", b"\xff\xfe", b'{"a":' * 5000, b'{"text": "\\ud800", "version": 1e400}', b'{"name": "\\ud800\\u0000"}',
+    b'{"with": "\\ud800"}', b'{"text": "x", "version": ' + b"9" * 400 + b"}", b'{"add": ["\\ud800"]}', b'{"text": "\\ud800", "units": ["\\u0000"]}',
+)  # fmt: skip
+
 
 class Address(NamedTuple):
     """A route: its pattern, and the address with ordinary values in it."""
@@ -272,6 +277,18 @@ def test_hostile_queries_are_answered_on_every_route(client: Client) -> None:
             assert answer.status < 500, (address, query[:60])
             if answer.headers["content-type"].startswith("text/html"):
                 assert b"<script>" not in answer.body, (address, query)
+
+
+def test_hostile_bodies_are_answered_on_every_route_that_takes_one(client: Client) -> None:
+    headers: dict[str, str | None] = {"Origin": f"http://{client.netloc}", "Content-Type": "application/json"}
+    changing = [(address, method) for address in ALL for method in sorted(address.methods & {*CHANGING})]
+    asks = "/units/", QUESTIONS  # a judge, or the model
+    asked = [(address, method) for address, method in changing if not any(part in address.path for part in asks)]
+    for address, method in asked:
+        for body in BODIES:
+            answer = client.ask(method, address.path, headers, body)
+            assert answer.status < 500, (address, method, body[:40])
+    assert len(asked) >= 10
 
 
 def test_headers_of_a_proxy_are_not_believed(stranger: Client, client: Client) -> None:

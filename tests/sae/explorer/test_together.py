@@ -69,3 +69,19 @@ def test_correlations_are_those_of_the_sampled_tokens(features: np.ndarray) -> N
 def test_without_sampled_neurons_there_are_no_correlations(features: np.ndarray) -> None:
     found = correlated(*events(features), np.zeros(0, dtype=np.int64), np.zeros((0, M), dtype=np.float16), F, 3)
     assert (found.number == -1).all()
+
+
+def test_correlations_of_values_that_hardly_vary_and_of_huge_ones_are_those_of_exact_arithmetic() -> None:
+    rng = np.random.default_rng(2)
+    n = 60_000
+    neurons = rng.normal(size=(n, 4)).astype(np.float16)
+    neurons[:, 0] = 0.1  # the same at all tokens
+    neurons[:, 1] = (neurons[:, 1] * 0.01 + 100).astype(np.float16)
+    neurons[7, 2] = np.inf  # a massive activation, beyond the largest number in float16
+    feature = (1000 + neurons[:, 3].astype(np.float32)).astype(np.float32)
+    token = np.arange(n)
+    found = correlated(token, np.zeros(n, dtype=np.int64), feature, token, neurons, 1, 4)
+    exact = np.minimum(neurons.astype(np.float64), np.finfo(np.float16).max)
+    r = [0.0, *(np.corrcoef(feature.astype(np.float64), exact[:, i])[0, 1] for i in (1, 2, 3))]
+    assert found.number[0, 0] == 3
+    assert np.allclose(found.value[0][np.argsort(found.number[0])], r, atol=2e-3)
