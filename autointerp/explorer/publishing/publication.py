@@ -17,6 +17,7 @@ from autointerp.explorer.publishing.published import Published, PublishedLibrary
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import INDEX
 from autointerp.explorer.web.site import Snapshot
 from autointerp.ledger.database import Ledger
@@ -55,7 +56,7 @@ def publish(
         pages.write_data(folder, data_app, each.live, each.at)
     pages.write_runs(folder, _runs(indexes, results, answers.data(data_app, "/api/runs")["runs"]))
     snapshot = Snapshot(version, _date(indexes), folder.stamp, notes=ledger is not None)
-    app = application(library, Access(read_only=True), ledger, snapshot=snapshot)
+    app = application(library, Access(read_only=True), KnownLedger(results, ledger, fixed=True), snapshot=snapshot)
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)
     pages.write_shared(folder, app)
