@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from autointerp.errors import UsageError
-from autointerp.ledger.database import Ledger
+from autointerp.ledger.database import FILE, Ledger
 from autointerp.monitoring.run_list import run_ids
 from autointerp.settings import Settings
 
@@ -46,7 +46,7 @@ class LedgerLocation:
 
     @property
     def _file(self) -> Path:
-        return self.results / "ledger.sqlite"
+        return self.results / FILE
 
 
 def sqlite_file(url: str) -> Path | None:

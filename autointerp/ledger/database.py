@@ -19,6 +19,8 @@ from autointerp.errors import LedgerFailed, LedgerRejected, TransactionConflict,
 from autointerp.ledger import sqlite_file
 from autointerp.ledger.revisions import MIGRATIONS, revisions
 
+FILE = "ledger.sqlite"
+"""Name of the ledger of a results folder."""
 RETRY_FOR_S = 60.0
 """How long `write_with_retry` waits for a server that is away."""
 _REJECTED = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
@@ -68,7 +70,7 @@ class Ledger:
     @classmethod
     def in_folder(cls, results: Path, url: str | None = None) -> Ledger:
         """The ledger at `url`, or by default the one in a results folder. Raises `UsageError`."""
-        return cls.open(url or sa.URL.create("sqlite", database=str(results / "ledger.sqlite")))
+        return cls.open(url or sa.URL.create("sqlite", database=str(results / FILE)))
 
     @property
     def name(self) -> str:

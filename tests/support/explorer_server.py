@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import Library
 from autointerp.labelling import local_server
 from autointerp.ledger.database import Ledger
@@ -20,7 +21,7 @@ from autointerp.ledger.database import Ledger
 @contextmanager
 def served(library: Library, ledger: Ledger | None = None, *, usd: float | None = None, **access: Any) -> Iterator[str]:
     """The explorer's address, without a slash at its end, while a server thread serves it."""
-    with serving(application(library, Access(**access), ledger, usd=usd)) as url:
+    with serving(application(library, Access(**access), KnownLedger(library.results, ledger), usd=usd)) as url:
         yield url
 
 

@@ -10,10 +10,10 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from autointerp.errors import EXPECTED, UsageError
 from autointerp.explorer.comparison import files, matches
@@ -75,10 +75,14 @@ def _kept(
         return None
     if one.relation == "apart":
         return one.relation, one.why, None, None
-    paths = files.table_path(a.folder.path, one.other), files.table_path(b.folder.path, other.other)
-    if not all(path.is_file() for path in paths):
-        return None
-    return one.relation, one.why, one.chance, (pq.read_table(paths[0]), pq.read_table(paths[1]))
+    with suppress(UsageError):  # a damaged table is computed again
+        return (
+            one.relation,
+            one.why,
+            one.chance,
+            (files.table(a.folder.path, one.other), files.table(b.folder.path, other.other)),
+        )
+    return None
 
 
 def _identity(side: Side) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def elsewhere(folder: IndexFolder, row: int, folder_of: Callable[[str], Path]) -
             continue
         other = IndexFolder(folder_of(matching.run))
         if _is_current(other, matching):
-            match = _match(files.table_path(folder.path, matching.other), row)
+            match = _match(folder, matching.other, row)
             if match is not None:
                 known = named(match, partial(_labels, other))
                 found.append({"run": matching.run, "relation": matching.relation, **known})
@@ -46,14 +47,13 @@ def _is_current(other: IndexFolder, matching: Matching) -> bool:
         return False
 
 
-def _match(path: Path, row: int) -> dict[str, Any] | None:
-    """A feature's row of a file of matches; None without the file."""
-    if not path.is_file():
-        return None
+def _match(folder: IndexFolder, other: str, row: int) -> dict[str, Any] | None:
+    """A feature's row of the matches with an index; None if they cannot be read, which the page of the comparison says."""
     group, place = divmod(row, UNIT_ROWS)
-    with pq.ParquetFile(path) as file:
-        found: dict[str, Any] = file.read_row_group(group).slice(place, 1).to_pylist()[0]
-    return found
+    with suppress(UsageError):
+        found: dict[str, Any] = files.table(folder.path, other, group=group).slice(place, 1).to_pylist()[0]
+        return found
+    return None
 
 
 def named(match: dict[str, Any], labels: Callable[[list[int]], dict[int, dict[str, Any]]]) -> dict[str, Any]:

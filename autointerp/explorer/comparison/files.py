@@ -1,8 +1,8 @@
-"""The files of comparisons in the folder of an index: written whole, and ignored once one of the two indexes is another."""
+"""The files of comparisons in the folder of an index: written whole, and ignored once one of the two indexes is another or a file is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from autointerp.errors import UsageError
 from autointerp.explorer.comparison.relation import RESULTS, Side
 from autointerp.explorer.comparison.schema import MATCHES, SCHEMA_VERSION, Matching
 from autointerp.explorer.index.folder import COMPRESSION
@@ -32,6 +33,16 @@ def read(side: Side, other: str) -> Matching | None:
     """The finished comparison of an index with that of the identity `other`; None if there is none."""
     found = _read(table_path(side.folder.path, other).with_suffix(".json"))
     return found if found and (found.own, found.other) == (side.about.identity, other) else None
+
+
+def table(folder: Path, other: str, *, columns: Sequence[str] | None = None, group: int | None = None) -> pa.Table:
+    """Matches with an index of the identity `other`: some columns, of one row group or of all. Raises `UsageError` if the file is damaged."""
+    path = table_path(folder, other)
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns) if group is None else file.read_row_group(group, columns)
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be read ({_cause(error)}): delete it and compare again") from None
 
 
 def read_all(side: Side) -> Iterator[Matching]:
@@ -73,9 +84,15 @@ def results_hash(a: Side, b: Side) -> str:
 
 
 def _read(path: Path) -> Matching | None:
-    """The JSON of a comparison; None if it is missing, damaged or of another version."""
+    """The JSON of a comparison; None if it or its table is missing or damaged, or if it is of another version."""
     try:
         found = Matching.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        if found.relation != "apart":
+            pq.read_metadata(path.with_suffix(".parquet"))
+    except (OSError, ValidationError, pa.ArrowException):
         return None
     return found if found.schema_version == SCHEMA_VERSION else None
+
+
+def _cause(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from autointerp.explorer.comparison import files
@@ -51,9 +50,8 @@ class Half:
     def __init__(self, reader: Reader, other: str, n_features: int) -> None:
         self.reader = reader
         columns = reader.columns
-        table = pq.read_table(
-            files.table_path(reader.folder.path, other), columns=["nearest", "cosine", "mutual", "shared", "compared"]
-        )
+        shown = ["nearest", "cosine", "mutual", "shared", "compared"]
+        table = files.table(reader.folder.path, other, columns=shown)
         self.nearest: Integers = pc.fill_null(table["nearest"], NONE).to_numpy().astype(np.int64)
         self.cosine: Floats = table["cosine"].to_numpy()
         self.mutual: Bools = table["mutual"].to_numpy().astype(bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -137,12 +137,17 @@ class Listings:
     """The items of the runs that were asked for last. They are read in a thread of their own: a live run's are shown as they were while
     they are read again."""
 
-    def __init__(self, results: Path, ledger: Ledger | None) -> None:
-        self.results, self.ledger = results, ledger
+    def __init__(self, results: Path, ledger: Callable[[], Ledger | None]) -> None:
+        self.results, self._known_ledger = results, ledger
         self._kept: OrderedDict[str, _Known] = OrderedDict()
         self._reading: dict[str, Future[Listing]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="items")
         self._lock = threading.Lock()
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, if there is one by now."""
+        return self._known_ledger()
 
     def of(self, folder: Path, *, newest: bool = False) -> Listing:
         """The items of the run in a folder: those of a moment ago while it is live, unless `newest`. Raises `UsageError` for an unknown run."""

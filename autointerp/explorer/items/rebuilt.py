@@ -125,17 +125,18 @@ class OpenRun:
 class OpenRuns:
     """The run that was opened last: it holds all exemplars of its units."""
 
-    def __init__(self, results: Path, ledger: Ledger | None) -> None:
-        self.results, self.ledger = results, ledger
+    def __init__(self, results: Path, ledger: Callable[[], Ledger | None]) -> None:
+        self.results, self._known_ledger = results, ledger
         self._lock = threading.Lock()
-        self._open: tuple[str, OpenRun] | None = None
+        self._open: tuple[tuple[str, Ledger | None], OpenRun] | None = None
 
     def of(self, run_id: str) -> OpenRun:
         """The run, opened. Raises `UsageError` if parts of it are missing."""
         with self._lock:
-            if self._open is None or self._open[0] != run_id:
+            key = run_id, self._known_ledger()
+            if self._open is None or self._open[0] != key:
                 self._open = None
-                self._open = run_id, OpenRun(self.results, self.ledger, run_id)
+                self._open = key, OpenRun(self.results, key[1], run_id)
             return self._open[1]
 
 

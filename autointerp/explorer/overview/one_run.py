@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,15 @@ RETRIED = ("provider_error", "gave_up")
 class RunStates:
     """The states of runs, with the pace of their stages as it was watched."""
 
-    def __init__(self, results: Path, ledger: Ledger | None) -> None:
-        self.results, self.ledger = results, ledger
+    def __init__(self, results: Path, ledger: Callable[[], Ledger | None]) -> None:
+        self.results, self._known_ledger = results, ledger
         self._kept = Kept()
         self._meters: dict[str, RateMeter] = {}
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, if there is one by now."""
+        return self._known_ledger()
 
     def of(self, run_id: str) -> dict[str, Any]:
         """Everything about a run. Raises `UsageError` for an unknown one."""

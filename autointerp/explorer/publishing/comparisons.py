@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 
@@ -73,7 +72,7 @@ class PublishedComparisons:
     def elsewhere(self, own: Published) -> Callable[[int], list[dict[str, Any]]]:
         """A function that finds the matches of a feature in the other published indexes, as a unit's page shows them."""
         known = [(other, listing) for other in self._others(own) if (listing := self._listing(own, other))]
-        tables = [pq.read_table(files.table_path(own.index, listing.pairs.matching.other)) for _, listing in known]
+        tables = [files.table(own.index, listing.pairs.matching.other) for _, listing in known]
 
         def found(row: int) -> list[dict[str, Any]]:
             return [

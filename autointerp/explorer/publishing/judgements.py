@@ -40,7 +40,7 @@ class Judgements:
 
     def __init__(self, results: Path, ledger: Ledger | None) -> None:
         self.results, self.ledger = results, ledger
-        self._listings = Listings(results, ledger)
+        self._listings = Listings(results, lambda: ledger)
 
     def of(self, run: str) -> Listing | None:
         """The judgements of a run; None if it has none."""

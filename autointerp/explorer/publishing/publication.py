@@ -21,6 +21,7 @@ from autointerp.explorer.publishing.published import Published, PublishedLibrary
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import INDEX
 from autointerp.explorer.web.site import Snapshot
 from autointerp.ledger.database import Ledger
@@ -41,7 +42,7 @@ def publish(
     comparisons = PublishedComparisons(data_app, library, indexes)
     comparisons.compute(progress)
     step = _counted(progress, "units", n_units(indexes))
-    states, judged = RunStates(results, ledger), []
+    states, judged = RunStates(results, lambda: ledger), []
     for each in indexes:
         reader = library.of(each)
         about = columns.write(folder, f"{each.at}data/", reader)
@@ -73,7 +74,7 @@ def publish(
     snapshot = Snapshot(
         version, _date(indexes), folder.stamp, notes_in is not None, judgements is not None, indexes[0].run, runs, tuple(judged)
     )  # fmt: skip
-    app = application(library, Access(read_only=True), notes_in, snapshot=snapshot)
+    app = application(library, Access(read_only=True), KnownLedger(results, notes_in, fixed=True), snapshot=snapshot)
     for each in indexes:
         pages.write_pages(folder, app, each.live, each.at)
         if notes_in is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -37,10 +36,10 @@ from autointerp.explorer.web import (
 )
 from autointerp.explorer.web.desk import Desk
 from autointerp.explorer.web.guard import Access, Guard
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import Library
 from autointerp.explorer.web.model import Firings
 from autointerp.explorer.web.site import COLOURS, PREFIXES, STATIC, Snapshot, problem
-from autointerp.ledger.database import Ledger
 from autointerp.places import PlaceFailed
 
 PAGES = (search_page, map_page, try_page, compare_page, unit_page, asking_page, notes_page, lists_page)
@@ -51,12 +50,12 @@ _NOT_STORED = {"Cache-Control": "no-cache"}
 def application(
     library: Library,
     access: Access,
-    ledger: Ledger | None = None,
+    ledger: KnownLedger | None = None,
     *,
     usd: float | None = DEFAULT_USD,
     snapshot: Snapshot | None = None,
 ) -> Starlette:
-    """The explorer over the indexes of a library; `ledger` knows its runs, and None if there is no ledger. `usd` is what explanations and
+    """The explorer over the indexes of a library; `ledger` knows its runs, and None is none for ever. `usd` is what explanations and
     grades that are asked for on the pages may cost in all. With a `snapshot`, its pages are those of a published folder. At its end
     `close` it."""
     app = Starlette(
@@ -77,23 +76,22 @@ def application(
             ModelFailed: _away,
         },
     )
-    app.state.library, app.state.ledger, app.state.given_ledger = library, ledger, ledger
-    app.state.read_only, app.state.making_ledger = access.read_only, threading.Lock()
+    known = ledger or KnownLedger(library.results, None, fixed=True)
+    app.state.library, app.state.ledger, app.state.read_only = library, known, access.read_only
     app.state.snapshot = snapshot
     app.state.desk = Desk(library.results, usd)
-    app.state.run_states = RunStates(library.results, ledger)
-    app.state.listings, app.state.open_runs = Listings(library.results, ledger), OpenRuns(library.results, ledger)
+    app.state.run_states = RunStates(library.results, known)
+    app.state.listings, app.state.open_runs = Listings(library.results, known), OpenRuns(library.results, known)
     app.state.comparisons = Comparisons()
     app.state.live, app.state.visitors, app.state.firings = LiveHost(), Visitors(), Firings()
     return app
 
 
 def close(app: Starlette) -> None:
-    """Stop what is asked in the background, end the model that is open, and close the ledger if the application made it."""
+    """Stop what is asked in the background, end the model that is open, and close the ledger if it was opened for the pages."""
     app.state.desk.close()
     app.state.live.close()
-    if app.state.ledger is not app.state.given_ledger:
-        app.state.ledger.close()
+    app.state.ledger.close()
 
 
 def _colours(request: Request) -> FileResponse:

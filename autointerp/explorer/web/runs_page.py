@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from autointerp.explorer.overview import service
 from autointerp.explorer.web.library import Library
-from autointerp.explorer.web.site import answer, library, render
+from autointerp.explorer.web.site import answer, known_ledger, library, render
 from autointerp.ledger import jobs, runs
 from autointerp.ledger.database import Ledger
 from autointerp.monitoring import run_list, run_names
@@ -41,7 +41,7 @@ def show(request: Request) -> HTMLResponse:
 
 def data(request: Request) -> JSONResponse:
     """All runs, newest first: those of the ledger, then the folders of finished runs that it does not know; with workers, night and month."""
-    books, ledger = library(request), request.app.state.ledger
+    books, ledger = library(request), known_ledger(request)
     rows = _from_ledger(books, ledger) if ledger else []
     known = {row["run_id"] for row in rows}
     alone = [run for run in run_names.finished(books.results) if run not in known]

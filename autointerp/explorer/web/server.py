@@ -13,6 +13,7 @@ import uvicorn
 
 from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access, is_loopback
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import Library
 from autointerp.labelling import local_server
 from autointerp.ledger.database import Ledger
@@ -41,7 +42,7 @@ def serve(
     say(address)
     if access.public:
         say(f"for the proxy: {local}")
-    app = application(library, access, ledger, usd=usd)
+    app = application(library, access, KnownLedger(library.results, ledger), usd=usd)
     with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder:
         try:
             with suppress(KeyboardInterrupt):

@@ -18,10 +18,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from autointerp.errors import UsageError
 from autointerp.explorer.search.reader import Reader
 from autointerp.explorer.web.guard import PUBLISHED_POLICY
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import Library
 from autointerp.ledger.database import Ledger
-from autointerp.places import open_folder
-from autointerp.settings import Settings
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -182,20 +181,14 @@ def within(n: int, place: int | None, id_at: Callable[[int], str]) -> dict[str, 
 
 def known_ledger(request: Request) -> Ledger | None:
     """The ledger of the results folder, if there is one."""
-    found: Ledger | None = request.app.state.ledger
-    return found
+    known: KnownLedger = request.app.state.ledger
+    return known()
 
 
 def ledger_to_write(request: Request) -> Ledger:
     """The ledger, which is made if there is none. Raises `UsageError` if it cannot be."""
-    state = request.app.state
-    with state.making_ledger:
-        if state.ledger is None:
-            made = Ledger.in_folder(open_folder(library(request).results), Settings.from_env().given_ledger)
-            for readers in (state, state.run_states, state.listings, state.open_runs):
-                readers.ledger = made
-    found: Ledger = state.ledger
-    return found
+    known: KnownLedger = request.app.state.ledger
+    return known.to_write()
 
 
 def large(request: Request, body: bytes) -> Response:

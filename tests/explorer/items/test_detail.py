@@ -47,8 +47,8 @@ class Shown:
 
     def __init__(self, results: Path, ledger: Ledger, run_id: str) -> None:
         self.results, self.ledger, self.run_id = results, ledger, run_id
-        self.listing: Listing = Listings(results, ledger).of(results / run_id)
-        self.opened: OpenRun = OpenRuns(results, ledger).of(run_id)
+        self.listing: Listing = Listings(results, lambda: ledger).of(results / run_id)
+        self.opened: OpenRun = OpenRuns(results, lambda: ledger).of(run_id)
 
     def places(self, of: str = "items", **query: str) -> list[Place]:
         rows, _ = self.listing.find(Query.of_address({"of": of, **query}))
@@ -159,7 +159,7 @@ def test_a_judge_without_calls_is_asked_again_and_its_question_verified_by_its_k
             if kind == "grade":
                 assert made["reading"]["value"][0]["grade"] == place.row.score
     ledger.close()
-    alone = Listings(tmp_path, None).of(tmp_path / run.run_id)
+    alone = Listings(tmp_path, lambda: None).of(tmp_path / run.run_id)
     place = Place.find(alone, shown.places(kind="grade", state="scored")[0].row.id)
     assert place is not None
     with closing(Ledger.open("sqlite://")) as other:  # of another folder: it does not know the run

@@ -36,7 +36,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def found_in(ledger: Ledger, tmp_path: Path) -> Listing:
-    return Listings(tmp_path, ledger).of(tmp_path / RUN)
+    return Listings(tmp_path, lambda: ledger).of(tmp_path / RUN)
 
 
 def find(found_in: Listing, **query: str) -> list[str]:
@@ -71,7 +71,7 @@ def test_items_are_filtered_by_their_values(found_in: Listing) -> None:
 def test_items_stand_by_unit_in_the_order_of_numbers(tmp_path: Path) -> None:
     opened = Ledger.in_folder(tmp_path)
     explorer_calls.make(opened, 24, units=12)
-    items = Listings(tmp_path, opened).of(tmp_path / RUN).frames.items
+    items = Listings(tmp_path, lambda: opened).of(tmp_path / RUN).frames.items
     opened.close()
     units = list(dict.fromkeys(items["unit_id"]))
     assert units == [f"feature-{number}" for number in range(12)]
@@ -122,7 +122,7 @@ def test_a_long_search_goes_on_where_it_stopped(
 ) -> None:
     monkeypatch.setattr(words, "AT_ONCE", 10)
     monkeypatch.setattr(listing, "READ_S", 0.0)
-    found_in, query = Listings(tmp_path, ledger).of(tmp_path / RUN), Query.of_address({"q": "mark5"})
+    found_in, query = Listings(tmp_path, lambda: ledger).of(tmp_path / RUN), Query.of_address({"q": "mark5"})
     seen = [found_in.find(query) for _ in range(3)]
     assert [progress for _, progress in seen] == [(0, N)] * 3
     monkeypatch.setattr(listing, "READ_S", 60.0)
@@ -160,7 +160,7 @@ def test_an_answer_of_another_run_is_that_of_its_call(tmp_path: Path) -> None:
             .first()
         )
         tx.execute(sa.update(judgements).where(judgements.c.run_id == "later-1").values(call_key=first))
-    found_in = Listings(tmp_path, opened).of(tmp_path / "later-1")
+    found_in = Listings(tmp_path, lambda: opened).of(tmp_path / "later-1")
     grades = found_in.frames.items.loc[found_in.frames.items["kind"] == "grade"]
     assert grades["call_id"].eq(1).all()
     assert len(find(found_in, q="mark0", kind="grade")) == 10  # in the prompt of the other run's call
@@ -172,13 +172,13 @@ def test_without_the_ledger_the_files_have_the_same_grades_under_the_same_addres
     run = tmp_path / labelled.RUN
     shutil.rmtree(run / "index", ignore_errors=True)
     table = pd.read_parquet(run / "judgements.parquet")
-    alone = Listings(tmp_path, None).of(run)
+    alone = Listings(tmp_path, lambda: None).of(run)
     items = alone.frames.items
     grades = items.loc[items["kind"] == "grade"]
     assert "ledger does not know" in alone.frames.missing
     assert sorted(grades["exemplar_id"]) == sorted(table["exemplar_id"])
     assert grades["score"].sum() == table["score"].sum()
-    known = Listings(tmp_path, ledger).of(run).frames.items
+    known = Listings(tmp_path, lambda: ledger).of(run).frames.items
     assert sorted(known.loc[known["kind"] == "explain", "id"]) == sorted(items.loc[items["kind"] == "explain", "id"])
     shown = card(alone, "items", next(grades.itertuples(index=False)))
     assert shown["window"] is not None
@@ -188,13 +188,13 @@ def test_without_the_ledger_the_files_have_the_same_grades_under_the_same_addres
 
 def test_a_run_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run nowhere"):
-        Listings(tmp_path, None).of(tmp_path / "nowhere")
+        Listings(tmp_path, lambda: None).of(tmp_path / "nowhere")
 
 
 def test_a_live_run_is_shown_as_it_was_until_it_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Ledger.in_folder(tmp_path)
     explorer_calls.make(opened, 10, state="running")
-    listings, may_read = Listings(tmp_path, opened), threading.Event()
+    listings, may_read = Listings(tmp_path, lambda: opened), threading.Event()
     may_read.set()
     read = frames.of_ledger
     monkeypatch.setattr(listing.frames, "of_ledger", lambda tx, run: (may_read.wait(60), read(tx, run))[1])

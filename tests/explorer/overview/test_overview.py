@@ -40,7 +40,7 @@ def commands(states: RunStates) -> list[str]:
 def test_a_running_run_shows_its_stages_and_what_is_left(ledger: Ledger, tmp_path: Path) -> None:
     explorer_calls.make(ledger, N, state="running")
     explorer_calls.add_pending(ledger, 10)
-    states = RunStates(tmp_path, ledger)
+    states = RunStates(tmp_path, lambda: ledger)
     state = states.of(RUN)
     assert state["live"]
     stages = {stage["name"]: stage for stage in state["stages"]}
@@ -54,7 +54,7 @@ def test_a_running_run_shows_its_stages_and_what_is_left(ledger: Ledger, tmp_pat
 
 def test_cost_is_shown_beside_budget_and_forecast(ledger: Ledger, tmp_path: Path) -> None:
     explorer_calls.make(ledger, N)
-    state = RunStates(tmp_path, ledger).of(RUN)
+    state = RunStates(tmp_path, lambda: ledger).of(RUN)
     assert state["cost"]["spent_usd"] == pytest.approx(N * 0.0005)
     assert state["cost"]["budget_usd"] == 5.0
     assert state["cost"]["forecast_usd"] > 0
@@ -80,7 +80,7 @@ def test_the_commands_fit_the_state(
     explorer_calls.make(ledger, N, state=state)
     with ledger.write() as tx:
         tx.execute(sa.update(runs.runs).values(carrier=carrier))
-    assert commands(RunStates(tmp_path, ledger)) == [f"autointerp {each}" for each in expected]
+    assert commands(RunStates(tmp_path, lambda: ledger)) == [f"autointerp {each}" for each in expected]
 
 
 def test_errors_and_events_hold_no_keys(ledger: Ledger, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_errors_and_events_hold_no_keys(ledger: Ledger, tmp_path: Path) -> None:
         runs.set_state(tx, RUN, "stopped", f"401 with {KEY}")
         tx.execute(sa.update(jobs).where(jobs.c.job_key == key).values(state="failed", last_error=f"refused {KEY}"))
         events.add(tx, RUN, f"stopped: {KEY}", level="error")
-    states = RunStates(tmp_path, ledger)
+    states = RunStates(tmp_path, lambda: ledger)
     shown = json.dumps([states.of(RUN), states.events(RUN, 0)])
     assert "401 with" in shown
     assert KEY not in shown
@@ -97,7 +97,7 @@ def test_errors_and_events_hold_no_keys(ledger: Ledger, tmp_path: Path) -> None:
 
 def test_events_come_after_those_that_are_known(ledger: Ledger, tmp_path: Path) -> None:
     explorer_calls.make(ledger, N)
-    states = RunStates(tmp_path, ledger)
+    states = RunStates(tmp_path, lambda: ledger)
     [first] = states.events(RUN, 0)
     assert states.events(RUN, first["event_id"]) == []
     with ledger.write() as tx:
@@ -107,14 +107,14 @@ def test_events_come_after_those_that_are_known(ledger: Ledger, tmp_path: Path) 
 
 def test_a_run_without_a_ledger_is_known_by_its_summary(tmp_path: Path) -> None:
     labelled.make(tmp_path).close()
-    state = RunStates(tmp_path, None).of(labelled.RUN)
+    state = RunStates(tmp_path, lambda: None).of(labelled.RUN)
     assert state["state"] == "done"
     assert state["verdict"]["sentence"]
     assert state["verdict"]["trust"]["label"]
     assert "ledger does not know" in state["missing"]
     assert "summary.json" in [each["name"] for each in state["files"]]
     with pytest.raises(UsageError, match="no run nowhere"):
-        RunStates(tmp_path, None).of("nowhere")
+        RunStates(tmp_path, lambda: None).of("nowhere")
 
 
 def test_workers_are_those_with_a_recent_heartbeat(ledger: Ledger, tmp_path: Path) -> None:

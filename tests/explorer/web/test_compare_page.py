@@ -6,7 +6,7 @@ import http.client
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,6 +110,43 @@ def test_a_copy_of_a_run_that_was_not_compared_yet_is_offered_as_new(url: str, r
     status, found = ask(url, "/api/compare?with=copied-33333333")
     assert (status, found["state"]) == (200, "new")
     assert ask(url, f"/api/compare?with={OTHER}")[1]["state"] == "done"
+
+
+@pytest.mark.parametrize("run", [OWN, OTHER])
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-9])], ids=["lost", "cut off"]
+)
+def test_a_comparison_whose_table_is_gone_on_one_side_is_offered_as_new_and_computed_again(
+    url: str, results: Path, run: str, damage: Callable[[Path], object]
+) -> None:
+    compare(results)
+    [table] = (results / run / INDEX).glob("matches-*.parquet")
+    whole = table.read_bytes()
+    damage(table)
+    status, found = ask(url, f"/api/compare?with={OTHER}")
+    assert (status, found["state"], found["lengths"]) == (200, "new", None)
+    status, elsewhere = ask(url, "/api/elsewhere/feature-0")
+    assert (status, len(elsewhere)) == (200, int(run == OTHER))
+    compare(results)
+    assert ask(url, f"/api/compare?with={OTHER}")[1]["state"] == "done"
+    assert table.read_bytes() == whole
+
+
+def test_a_comparison_whose_table_is_damaged_within_is_said_in_one_line_and_computed_again(
+    url: str, results: Path
+) -> None:
+    compare(results)
+    [table] = (results / OWN / INDEX).glob("matches-*.parquet")
+    whole = table.read_bytes()
+    ends = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    table.write_bytes(bytes(ends) + whole[ends:])
+    status, found = ask(url, f"/api/compare?with={OTHER}")
+    assert status == 422
+    assert f"{table} cannot be read" in found["error"]
+    assert "\n" not in found["error"]
+    assert ask(url, "/api/elsewhere/feature-0") == (200, [])
+    compare(results)
+    assert table.read_bytes() == whole
 
 
 def test_wrong_requests_are_answered_in_one_line(url: str, results: Path) -> None:

@@ -72,6 +72,34 @@ def test_every_page_reads_a_ledger_that_a_note_has_made(url: str, tmp_path: Path
     assert get(url, f"/runs/{explorer_calls.RUN}/api/calls")[1]["has_calls"]
 
 
+def test_every_page_reads_a_ledger_that_another_program_makes_later(url: str, tmp_path: Path, library: Library) -> None:
+    run = f"/runs/{explorer_calls.RUN}"
+    assert get(url, "/api/runs")[1]["runs"] == []
+    assert [get(url, f"{run}/api/{name}")[0] for name in ("about", "calls")] == [422, 422]
+    assert get(url, "/api/lists")[1] == {"lists": [], "noted": 0}
+    with kept(tmp_path) as ledger:
+        explorer_calls.make(ledger, 5)
+        with served(library, ledger) as other:
+            write(other, "by another", 0)
+            make(other, "theirs", "feature-1")
+    assert [row["run_id"] for row in get(url, "/api/runs")[1]["runs"]] == [explorer_calls.RUN]
+    assert get(url, f"{run}/api/about")[1]["stages"]
+    assert get(url, f"{run}/api/events?after=0")[1]
+    assert get(url, f"{run}/api/calls")[1]["has_calls"]
+    assert get(url, "/api/notes/feature-3")[1]["text"] == "by another"
+    assert found(url, "noted=yes") == ["feature-3"]
+    assert [each["name"] for each in get(url, "/api/lists")[1]["lists"]] == ["theirs"]
+
+
+def test_a_later_ledger_that_cannot_be_opened_is_said_in_one_line(url: str, tmp_path: Path) -> None:
+    assert get(url, "/api/runs")[0] == 200
+    (tmp_path / "ledger.sqlite").touch()
+    status, answer = get(url, "/api/runs")
+    assert (status, "is empty (0 bytes)" in answer["error"]) == (422, True)
+    (tmp_path / "ledger.sqlite").unlink()
+    assert get(url, "/api/runs")[0] == 200
+
+
 def test_a_note_that_was_changed_meanwhile_is_not_overwritten(url: str) -> None:
     assert write(url, "first", 0)[0] == 200
     assert write(url, "second", 1)[0] == 200
@@ -212,6 +240,6 @@ def test_changes_are_refused_from_other_sites_and_read_only(library: Library, ur
         assert send(read, "/api/lists", {"name": "a", "unit_ids": []})[0] == 403
         assert get(read, "/api/notes/feature-3")[1]["text"] == "mine"
         assert 'data-own="read"' in get(read, "/u/feature-3")[1]
-    with served(library, read_only=True) as nothing:
+    with served(Library(tmp_path / "empty", library.main), read_only=True) as nothing:
         assert 'data-own=""' in get(nothing, "/u/feature-3")[1]
         assert get(nothing, "/lists")[0] == 200
