@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,7 @@ def test_the_spec_of_a_run_names_the_model_and_says_what_counts(
 
 
 def test_a_dictionary_that_is_not_that_of_the_index_is_refused(index: IndexFolder, tmp_path: Path) -> None:
+    shutil.copytree(index.path, tmp_path, dirs_exist_ok=True)
     about = json.loads((index.path / ABOUT).read_text())
     moved = about["dictionary"] | {"path": str(tmp_path / "moved")}
     for changes, said in (({"n_features": 7}, "make the index again"), ({"dictionary": moved}, "moved")):
