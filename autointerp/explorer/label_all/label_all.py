@@ -77,6 +77,10 @@ def label_all(folder: IndexFolder, spec: Spec, ledger: Ledger, request: Request,
         progress.note(
             f"{plural(len(failed), 'feature')} of {len(to_explain):,} could not be explained: {next(iter(failed.values()))}"
         )
+    if silent := set(_unexplained(to_explain, known)) - set(failed):
+        progress.note(
+            f"{plural(len(silent), 'feature')} of {len(to_explain):,} got an explanation that says nothing, and {'counts' if len(silent) == 1 else 'count'} as unexplained"
+        )
     found = planned.model_copy(
         update={"features": folder.about.n_features, "explained": len(known.rows), "judge": spec.judge.model}
     )

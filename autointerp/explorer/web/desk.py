@@ -56,6 +56,7 @@ class Desk:
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._tasks: OrderedDict[int, Task] = OrderedDict()
         self._numbers = itertools.count(1)
+        self._live: dict[tuple[Path, Kind, str], Task] = {}
         self._waiting: queue.Queue[tuple[Task, Reader, int, Ledger] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
 
@@ -75,17 +76,19 @@ class Desk:
         return {**asdict(price), "left_usd": left, "line": _line(price, judge, kind, left)}
 
     def begin(self, index: Reader, row: int, kind: Kind, ledger: Ledger) -> Task:
-        """Put a request into the queue; the same request that waits or runs already is not put there again. Raises `UsageError`."""
+        """Put a request into the queue; the same request about the same index that waits or runs already is not put there again. Raises
+        `UsageError`."""
         unit_id = index.columns.unit_ids[row].as_py()
         if kind == "grade" and index.columns.explanation(row) is None:
             raise UsageError(f"{unit_id} has no explanation to grade: explain it first")
         with self._lock:
-            live = [task for task in self._tasks.values() if task.state in ("waiting", "running")]
-            if same := next((task for task in live if (task.kind, task.unit_id) == (kind, unit_id)), None):
-                return same
-            if len(live) >= _MOST_WAITING:
-                raise UsageError(f"{len(live)} requests are waiting: ask again when some of them are done")
-            task = Task(next(self._numbers), kind, unit_id)
+            self._live = {key: task for key, task in self._live.items() if task.state in ("waiting", "running")}
+            key = index.folder.path, kind, unit_id
+            if key in self._live:
+                return self._live[key]
+            if len(self._live) >= _MOST_WAITING:
+                raise UsageError(f"{len(self._live)} requests are waiting: ask again when some of them are done")
+            task = self._live[key] = Task(next(self._numbers), kind, unit_id)
             self._tasks[task.task_id] = task
             while len(self._tasks) > _REMEMBERED:
                 self._tasks.popitem(last=False)

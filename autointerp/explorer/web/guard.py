@@ -14,6 +14,7 @@ import secrets
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlencode
 
@@ -81,7 +82,7 @@ class Access:
             return True
         if is_loopback(self.host):
             return False
-        return _is_address(name) or name in (socket.gethostname().lower(), socket.getfqdn().lower())
+        return _is_address(name) or name in _own_names()
 
 
 class Guard:
@@ -178,6 +179,12 @@ def _bounded(receive: Receive) -> Receive:
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
+
+
+@cache
+def _own_names() -> tuple[str, str]:
+    """The names of this machine, asked for once: a name server may take seconds, in which no page is answered."""
+    return socket.gethostname().lower(), socket.getfqdn().lower()
 
 
 def _is_address(name: str) -> bool:

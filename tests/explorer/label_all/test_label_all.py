@@ -32,6 +32,7 @@ from autointerp.explorer.label_all.outcome import FILE
 from autointerp.explorer.propagation import checks
 from autointerp.explorer.search.reader import Reader
 from autointerp.judges import retry
+from autointerp.judges.embedded.explanation_parser import NOTHING
 
 RUN, N, FAMILIES = "families-1", 120, 6
 MARK = re.compile(r"<<\s*(\w+)>>")
@@ -243,6 +244,15 @@ def test_a_least_probability_that_none_has_leaves_all_unknown(
     assert done.exit_code == 0, done.output
     assert not labels(index, "propagated")
     assert f"{N - 6} unknown" in done.stdout
+
+
+def test_explanations_that_say_nothing_are_counted(index: IndexFolder, tmp_path: Path) -> None:
+    with ProviderServer(lambda *_: {"explanation": NOTHING}) as mute:
+        (tmp_path / RUN / "spec.toml").write_text(spec(mute.url).to_toml())
+        options = ["--units", "3", "--no-propagate", "--results", str(tmp_path)]
+        done = CliRunner().invoke(main, ["explain", RUN, *options])
+    assert "3 features of 3 got an explanation that says nothing, and count as unexplained" in done.stderr
+    assert f"{N} features: 0 explained" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,21 @@ def test_errors_are_one_line_that_names_the_cause(tmp_path: Path) -> None:
             assert "KEY_OF_THE_TEST" in task["error"]
 
 
+def test_the_same_unit_of_two_indexes_is_asked_about_twice(tmp_path: Path) -> None:
+    with ProviderServer(delay_s=0.5) as slow:
+        judged_by, other = spec(slow.url), "synthetic-2"
+        library(tmp_path, judged_by)
+        explorer_index.make(tmp_path / other / INDEX, n_features=40, n_neurons=0, labelled=0.0, run=other, seed=1)
+        (tmp_path / other / "spec.toml").write_text(judged_by.to_toml())
+        with served(Library(tmp_path, tmp_path / RUN / INDEX)) as url:
+            begun = [send(url, f"{base}/api/units/feature-3/explain", {})[1] for base in ("", f"/runs/{other}", "")]
+            numbers = [task["task_id"] for task in begun]
+            assert numbers[0] == numbers[2] != numbers[1]
+            assert [finished(url, task)["state"] for task in begun] == ["done"] * 3
+            assert [len(labels(url, unit)) for unit in ("feature-3", "feature-4")] == [1, 0]
+            assert len(get(url, f"/runs/{other}/api/units/feature-3")[1]["labels"]) == 1
+
+
 def test_wrong_requests_are_refused(tmp_path: Path, provider: ProviderServer) -> None:
     with served(library(tmp_path, spec(provider.url))) as url:
         assert get(url, "/api/units/feature-3/price?of=all")[0] == 422

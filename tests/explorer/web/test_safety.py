@@ -16,6 +16,7 @@ from support.raw_http import Answer, Client
 from support.results import labels as labelled
 from support.results.labels import RUN
 
+from autointerp.explorer.web import guard
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import MOST_BODY, QUESTIONS, Access
 from autointerp.explorer.web.library import INDEX, Library
@@ -150,6 +151,20 @@ def test_a_request_under_another_name_is_refused_on_every_route(client: Client, 
     for address in ALL:
         for method in sorted(address.methods):
             assert client.ask(method, address.path, {"Host": host}).status == 400, address
+
+
+def test_hosts_of_strangers_are_no_questions_to_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(guard.socket, "getfqdn", lambda: asked.append(None) or "this.machine")
+    guard._own_names.cache_clear()
+    access = Access(host="0.0.0.0", token=TOKEN)
+    assert [access.accepts_host(name) for name in ("evil.example", "this.machine:80", "other.example")] == [
+        False,
+        True,
+        False,
+    ]
+    assert len(asked) == 1
+    guard._own_names.cache_clear()
 
 
 def test_every_route_asks_for_the_token(stranger: Client, guarded: str) -> None:
