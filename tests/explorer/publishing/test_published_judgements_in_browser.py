@@ -20,6 +20,7 @@ from autointerp.explorer.publishing import answers
 from autointerp.explorer.publishing.packing import rounded
 from autointerp.explorer.web.app import application
 from autointerp.explorer.web.guard import Access
+from autointerp.explorer.web.known_ledger import KnownLedger
 from autointerp.explorer.web.library import INDEX, Library
 from autointerp.ledger.database import Ledger
 from sae.corpus.sources import clean
@@ -59,7 +60,7 @@ def ledger(results: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def live(results: Path, ledger: Ledger) -> Starlette:
-    return application(Library(results, results / ASKED / INDEX), Access(read_only=True), ledger)
+    return application(Library(results, results / ASKED / INDEX), Access(read_only=True), KnownLedger(results, ledger))
 
 
 @pytest.fixture(scope="module")
