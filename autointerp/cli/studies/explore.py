@@ -83,7 +83,6 @@ def explore(
         say=click.echo,
         note=lambda line: click.echo(line, err=True),
     )
-    click.echo("stopped", err=True)
 
 
 def made_index(run: str, results: Path, quiet: bool) -> Path:
