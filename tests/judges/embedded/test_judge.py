@@ -159,7 +159,7 @@ def test_an_explanation_by_topics_alone_is_stored_as_it_is_said(judge: EmbeddedJ
     windows = [MarkedText((*filler(rng, 20), *topics), 2 + rng.randrange(15), (0,) * 23) for _ in range(16)]
     said = explanation(judge, windows, quiet(rng, 20))
     assert said.startswith("in texts about ")
-    assert said.count(",") == 2
+    assert said.count(",") >= 2
     assert explaining.parse(json.dumps({"explanation": said}), MAX_CHARS) == said
 
 
