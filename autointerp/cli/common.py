@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import math
 import os
@@ -64,7 +65,7 @@ def one_line_errors(interrupted: str = INTERRUPTED) -> Callable[[Callable[P, int
             except KeyboardInterrupt:
                 complain(interrupted)
                 code = INTERRUPTED_EXIT_CODE
-                _leave_calls_in_flight(code)
+                _leave_at_once(code)
             except EXPECTED as error:
                 complain(error)
                 code = exit_code_of(error)
@@ -141,9 +142,15 @@ def _complete(context: click.Context, _parameter: click.Parameter, text: str) ->
     return [CompletionItem(run_id) for run_id in ids if run_id.startswith(text)]
 
 
-def _leave_calls_in_flight(code: int) -> None:
-    """Exit at once where threads still wait for replies, as after a second Ctrl-C: the ledger knows of them."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+def _leave_at_once(code: int) -> None:
+    """End the process without the interpreter's own end, which waits for threads, aborts if one is in a library that is written in C++, and
+    exits with a signal if Ctrl-C came in an `exec`, as an import has many. Calls whose replies threads wait for are left, as after a
+    second Ctrl-C: the ledger knows of them."""
+    try:
+        if all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+            click.get_current_context().close()
+            atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
         os._exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from autointerp.errors import UsageError
@@ -49,9 +49,9 @@ def explore(
     port: int | None, read_only: bool, usd: float | None, open_browser: bool, say: Callable[[str], None],
     note: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Serve an index until Ctrl-C. Raises `UsageError` if it cannot be read or an option is wrong."""
+    """Serve an index until Ctrl-C, and then raise `KeyboardInterrupt`. Raises `UsageError` if it cannot be read or an option is wrong."""
     library = Library(results, index)
-    with closing(library):
+    with library:
         run = library.reader(None).about.run  # an index that cannot be read is an error before the address is printed
         may_spend = Allowance(DEFAULT_USD if usd is None else usd)
         if run is not None and (spec := library.folder_of(run) / "spec.toml").is_file():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import sys
@@ -34,6 +36,20 @@ def settings(app: Any) -> uvicorn.Config:
         app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none", http=BoundedConnections, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
+
+
+class Server(uvicorn.Server):
+    """Cuts off requests that have not ended a second after Ctrl-C, without an error for each, and leaves what they do to the end of the
+    process: it may take long."""
+
+    def serve_until_stopped(self, listening: socket.socket) -> None:
+        """Raises `KeyboardInterrupt`."""
+        asyncio.new_event_loop().run_until_complete(self.serve(sockets=[listening]))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Complete requests, as far as there is time."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
 
 def listen(port: int | None, names: Sequence[str], host: str = HOST) -> socket.socket:

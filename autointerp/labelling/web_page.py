@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import uvicorn
 from jinja2 import FileSystemLoader
 from markupsafe import Markup
 from starlette.applications import Starlette
@@ -168,7 +167,7 @@ def serve(sheet: Sheet, *, port: int | None, open_browser: bool, then: str, say:
     with closing(listening), TemporaryDirectory(prefix="autointerp-label-") as folder, suppress(KeyboardInterrupt):
         if open_browser:
             local_server.open_page(Path(folder), address)
-        uvicorn.Server(local_server.settings(pages.app())).run(sockets=[listening])
+        local_server.Server(local_server.settings(pages.app())).run(sockets=[listening])
 
 
 def _hash(text: str) -> str:

@@ -55,7 +55,9 @@ _CLAUSES = tuple(
         r"^(?:this|the|your) (?:request|content|prompt|question)s? (?:is|are|violates?|cannot|can't|seems?|asks?)\b",
         # The user wants a noun phrase.   Looking at the examples, rivers.   To find the pattern, compare them.
         r"^the user (?:wants|asks|asked|is asking|requests|requested|needs|provided|gave|has given|has provided) (?:me|us|for|an?|the|to|that)\b",
-        rf"^{_LEAD}(?:based on|looking at|after \w+ing|given|judging by|considering|from|across|in) (?:\w+ ){{0,3}}{_MATERIAL}\b[^,]{{0,30}},",
+        # "in texts about rivers, lakes" says which texts, and not that the given ones were read.
+        rf"^{_LEAD}(?!(?:across|from|in) (?!{_DEICTIC} )(?:\w+ )?{_MATERIAL} (?:about|by|on|with|where)\b)"
+        rf"(?:based on|looking at|after \w+ing|given|judging by|considering|from|across|in) (?:\w+ ){{0,3}}{_MATERIAL}\b[^,]{{0,30}},",
         rf"^to (?:find|determine|explain|understand|identify)\b[^,]*\b(?:{_MATERIAL}|feature|neuron|marked)\b",
         r"^(?:step|thought)\s*\d*\s*:\s+(?!and\b|or\b)\w",
         # ... rivers. Wait, the third is a city.   Rivers? No, cities.

@@ -63,7 +63,11 @@ FILES = {
         f" {schema.EXAMPLE_UNITS} units: `groups` of `index.json` says which.",
     ),
     folder.LABELS: (schema.LABELS, "Explanations and grades, if any are known. Replaced whole."),
-    folder.MAP: (schema.MAP, "Places of features on the map, for dictionaries of up to 131,072 features."),
+    folder.MAP: (
+        schema.MAP,
+        "Places of features on the map, for dictionaries of up to 131,072 features. The file's metadata has the version of the `method`:"
+        " `autointerp index` makes an older map again.",
+    ),
 }
 
 COMPARED = (

@@ -95,7 +95,7 @@ def contents(folder: Path) -> dict[str, Any]:
 def test_a_command_that_is_stopped_at_any_part_continues_to_the_same_finding(
     command: str, arguments: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "_leave_calls_in_flight", lambda code: None)
+    monkeypatch.setattr(common, "_leave_at_once", lambda code: None)
     stops, runner = Stops(monkeypatch), CliRunner()
     whole = runner.invoke(main, [*arguments(command), "--out", str(tmp_path / "whole")])
     assert whole.exit_code == 0, whole.output

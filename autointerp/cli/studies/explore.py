@@ -93,7 +93,6 @@ def explore(
         say=click.echo,
         note=lambda line: click.echo(line, err=True),
     )
-    click.echo("stopped", err=True)
 
 
 def _index_of(run: str | None, given: Given, *, read_only: bool) -> Path:

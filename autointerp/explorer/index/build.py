@@ -61,10 +61,10 @@ def build(given: Given, progress: Progress, **settings: Any) -> IndexFolder:
                 (folder.path / name).unlink(missing_ok=True)
             make(folder, inputs, progress)
         shutil.rmtree(folder.path / _PARTS, ignore_errors=True)
-        if not folder.has_all_columns(UNITS):
+        if not folder.is_current(UNITS):
             marked.add(folder)
         labels.write(folder, inputs)
-        if not folder.has(MAP):
+        if not folder.is_current(MAP):
             feature_map.write(folder, lambda done, total: progress.update("map", done, total))
     return IndexFolder(folder.path)
 
@@ -148,7 +148,7 @@ def _write_units(
         (IndexFolder(parts / f"rows-{number:05d}"), first, min(first + schema.UNIT_ROWS, inputs.n_units))
         for number, first in enumerate(range(0, inputs.n_units, schema.UNIT_ROWS))
     ]
-    missing = [group for group in groups if not group[0].has_all_columns(UNITS)]
+    missing = [group for group in groups if not group[0].is_current(UNITS)]
     if missing:
         lists, written = _Lists.of(inputs, all_passes, progress), WrittenTokens(inputs.subject, inputs.dictionary)
         found = Statistics.joined(one.statistics() for one in all_passes)

@@ -78,9 +78,13 @@ class IndexFolder:
         """Whether the folder has this file."""
         return (self.path / name).is_file()
 
-    def has_all_columns(self, name: str) -> bool:
-        """Whether a file is there with every column of its schema: an earlier version wrote fewer."""
-        return self.has(name) and set(_SCHEMAS[name].names) <= set(pq.read_schema(self.path / name).names)
+    def is_current(self, name: str) -> bool:
+        """Whether a file is there with every column of its schema, and made by its method or a later one. An earlier version wrote fewer
+        columns, or other values."""
+        if not self.has(name):
+            return False
+        known, wanted = pq.read_schema(self.path / name), _SCHEMAS[name]
+        return set(wanted.names) <= set(known.names) and _method(wanted) <= _method(known)
 
     def unit(self, row: int) -> dict[str, Any]:
         """One row of `units.parquet`. Raises `IndexError` if there is none."""
@@ -167,6 +171,10 @@ class IndexFolder:
     @cached_property
     def _examples(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.path / EXAMPLES, memory_map=True)
+
+
+def _method(of: pa.Schema) -> int:
+    return int((of.metadata or {}).get(schema.METHOD, 1))
 
 
 def _with_columns(table: pa.Table, name: str, columns: Sequence[str]) -> pa.Table:

@@ -26,6 +26,9 @@ EXAMPLE_UNITS = 64
 HISTOGRAM_PARTS = 40
 MOST_ON_MAP = 1 << 17
 """An index of more features has no map: its layout would take minutes, and a page cannot show as many points."""
+METHOD = b"method"
+"""Key in the metadata of a Parquet file for the version of the method that it is made by, which is raised when the same inputs give
+another file. It is 1 if it is missing."""
 TOKENS, NEIGHBOURS, NEURONS = 10, 10, 5
 """Most entries of the columns `promoted`, `suppressed` and `marked`, `nearest` and `together`, and `neurons`."""
 
@@ -217,5 +220,5 @@ MAP = columns(
     ("x", pa.float32(), "Place on the map."),
     ("y", pa.float32(), "Place on the map."),
     ("cluster", pa.int32(), "Number of its cluster in `clusters.json`; null if it is in none."),
-)
+).with_metadata({METHOD: "2"})
 """Sorted by `row`."""

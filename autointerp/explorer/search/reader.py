@@ -268,7 +268,7 @@ class Reader:
     def _read_marked(self) -> Texts:
         """The tokens at which each unit is strongest, the most frequent first. An earlier version did not write them: then they are read off
         the examples, unless these are very many."""
-        if self.folder.has_all_columns(UNITS):
+        if self.folder.is_current(UNITS):
             lists = self._batches(MARKED)
         elif len(self.columns) <= MOST_EXAMPLES_READ:
             lists = of_index(IndexFolder(self.folder.path))  # files of its own, which no other thread reads

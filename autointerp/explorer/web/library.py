@@ -53,6 +53,14 @@ class Library:
                 self._open.popitem(last=False)
         return known[1]
 
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it, unless after Ctrl-C: reading may take long, and the process ends without it."""
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            self.close()
+
     def close(self) -> None:
         """Stop reading the indexes that are open."""
         for _, reader in self._open.values():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
-
-import uvicorn
 
 from autointerp.explorer.web.app import application, close
 from autointerp.explorer.web.guard import Access, is_loopback
@@ -33,7 +31,8 @@ def serve(
     library: Library, access: Access, ledger: Ledger | None, *, usd: float | None, port: int | None, open_browser: bool,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Print the address, open it in a browser, and serve until Ctrl-C. Raises `UsageError` if the address cannot be used."""
+    """Print the address, open it in a browser, and serve until Ctrl-C. Raises `UsageError` if the address cannot be used, and
+    `KeyboardInterrupt` at the end."""
     listening = local_server.listen(port, ["explorer", str(library.results.resolve()), str(library.main)], access.host)
     name = f"[{access.host}]" if ":" in access.host else access.host
     question = f"?{urlencode({'token': access.token})}" if access.token else ""
@@ -45,9 +44,8 @@ def serve(
     app = application(library, access, KnownLedger(library.results, ledger), usd=usd)
     with closing(listening), TemporaryDirectory(prefix="autointerp-explore-") as folder:
         try:
-            with suppress(KeyboardInterrupt):
-                if open_browser:
-                    local_server.open_page(Path(folder), address)
-                uvicorn.Server(local_server.settings(app)).run(sockets=[listening])
+            if open_browser:
+                local_server.open_page(Path(folder), address)
+            local_server.Server(local_server.settings(app)).serve_until_stopped(listening)
         finally:
             close(app)

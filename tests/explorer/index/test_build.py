@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -181,6 +182,12 @@ def test_an_index_is_made_once_for_its_inputs(
         assert made(world, tmp_path).about == first
         pq.write_table(units.drop_columns(["marked"]), tmp_path / UNITS, row_group_size=schema.UNIT_ROWS)
         assert made(world, tmp_path).table(UNITS).equals(units), "a column that an earlier version lacked is added"
+        places = index.table(MAP)
+        moved = places.set_column(1, "x", pa.array([0.0] * len(places), pa.float32()))
+        pq.write_table(moved.replace_schema_metadata(schema.MAP.metadata), tmp_path / MAP)
+        assert made(world, tmp_path).table(MAP).equals(moved), "a map of the present method is kept"
+        pq.write_table(moved.replace_schema_metadata(None), tmp_path / MAP)
+        assert made(world, tmp_path).table(MAP).equals(places), "a map of an earlier method is made again"
     more = made(world, tmp_path, tokens=2000).about
     assert more.n_tokens < first.n_tokens
     assert more.identity != first.identity

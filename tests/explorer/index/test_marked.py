@@ -52,14 +52,14 @@ def test_an_index_of_an_earlier_version_is_searched_and_completed(
 ) -> None:
     folder = explorer_index.make(tmp_path / "index", labelled=0)
     whole = folder.table(UNITS)
-    assert folder.has_all_columns(UNITS)
+    assert folder.is_current(UNITS)
     before = older(folder)
-    assert not before.has_all_columns(UNITS)
+    assert not before.is_current(UNITS)
     monkeypatch.setattr(schema, "UNIT_ROWS", 50)
     found = {name: Reader(before).find(Query.of({"q": name})).tolist() for name in ("dogs", "rain", "nowhere")}
     marked.add(before)
     completed = IndexFolder(folder.path)
-    assert completed.has_all_columns(UNITS)
+    assert completed.is_current(UNITS)
     lists = completed.table(UNITS)[marked.MARKED].to_pylist()
     assert lists[64:128] == [[]] * 64
     assert lists[:64] + lists[128:] == whole[marked.MARKED].to_pylist()[:64] + whole[marked.MARKED].to_pylist()[128:]

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -32,7 +33,7 @@ from support.results import labels as labelled
 from support.results.labels import RUN
 
 from autointerp.cli.main import main
-from autointerp.errors import UsageError
+from autointerp.errors import INTERRUPTED_EXIT_CODE, UsageError
 from autointerp.explorer.command import find_index
 from autointerp.explorer.index.folder import LABELS
 from autointerp.explorer.web.guard import MOST_BODY, Access, Guard, is_loopback
@@ -41,6 +42,7 @@ from autointerp.explorer.web.server import access_of
 from autointerp.labelling import local_server
 
 TOKEN = "a token of the test"
+EXPLORE = [sys.executable, "-m", "autointerp", "explore", "--no-browser"]
 
 
 @pytest.fixture(scope="module")
@@ -285,14 +287,28 @@ def test_the_headers_isolate_the_pages(url: str) -> None:
 
 
 def test_the_command_serves_until_it_is_stopped(results: Path) -> None:
-    command = [sys.executable, "-m", "autointerp", "explore", "--no-browser", "--results", str(results)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*EXPLORE, "--results", str(results)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     address = process.stdout.readline().strip()
     assert get(address, "/api/rows")["of"] == 140
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=60)
-    assert (process.returncode, complaints) == (0, "stopped\n")
+    assert (process.returncode, complaints) == (INTERRUPTED_EXIT_CODE, "autointerp: stopped\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0])
+def test_the_command_is_stopped_in_one_line_while_it_loads(results: Path, after_s: float) -> None:
+    process = subprocess.Popen(
+        [*EXPLORE, "--results", str(results)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED_EXIT_CODE
+    assert complaints in ("autointerp: stopped\n", "autointerp: stopped before anything was done\n")
 
 
 def test_a_name_means_a_run_with_or_without_an_index(results: Path, tmp_path: Path) -> None:

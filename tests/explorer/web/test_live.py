@@ -20,6 +20,7 @@ from support.explorer_server import serving
 from support.hostile_text import WORDS
 from support.planted_world import world as planted
 
+from autointerp.errors import INTERRUPTED_EXIT_CODE
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.live import limits
 from autointerp.explorer.live.host import LiveHost
@@ -214,19 +215,28 @@ def test_a_process_that_is_killed_in_mid_stream_is_said_and_started_again(site: 
 
 
 def test_the_server_ends_with_its_model_and_the_model_with_its_server(index: IndexFolder) -> None:
-    for number, code in ((signal.SIGINT, 0), (signal.SIGKILL, -9)):
+    stopped = "autointerp: stopped\n"
+    for number, streams, code, complaint in (
+        (signal.SIGINT, True, INTERRUPTED_EXIT_CODE, stopped),
+        (signal.SIGINT, False, INTERRUPTED_EXIT_CODE, stopped),
+        (signal.SIGKILL, False, -9, ""),
+    ):
         command = ["-m", "autointerp", "explore", str(index.path), "--no-browser", "--results", str(index.path.parent)]
         server = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert server.stdout is not None
         site = Site(server.stdout.readline().strip().rstrip("/"), LiveHost())
-        opening = site.send("open", {})
+        asked = [site.send("open", {})]
         until(lambda: bool(_workers(server.pid)))  # noqa: B023
         [worker] = _workers(server.pid)
-        if number == signal.SIGINT:
-            assert opening.getresponse().status == 200
-        server.send_signal(number)  # the second one while the model is being opened
-        server.communicate(timeout=60)
-        opening.close()
+        if streams:
+            assert asked[0].getresponse().status == 200
+            asked += [site.send("continue", LONG | {"text": text}) for text in (TEXT, "harbour1")]
+            asked.append(site.send("read", {"text": TEXT}))
+            assert asked[1].getresponse().readline()
+        server.send_signal(number)  # else while the model is being opened
+        assert server.communicate(timeout=60)[1] == complaint
+        for connection in asked:
+            connection.close()
         assert server.returncode == code
         until(lambda: not Path(f"/proc/{worker}/cmdline").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes())  # noqa: B023
 

@@ -153,6 +153,16 @@ def test_explanations_are_valid_and_match_new_windows(judge: EmbeddedJudge) -> N
     assert grade(judge, said, "a recipe for <<plum>> jam with ginger and lemon peel") == 0
 
 
+def test_an_explanation_by_topics_alone_is_stored_as_it_is_said(judge: EmbeddedJudge) -> None:
+    rng = random.Random(9)
+    topics = [" vineyard", " cellar", " barrel"]
+    windows = [MarkedText((*filler(rng, 20), *topics), 2 + rng.randrange(15), (0,) * 23) for _ in range(16)]
+    said = explanation(judge, windows, quiet(rng, 20))
+    assert said.startswith("in texts about ")
+    assert said.count(",") >= 2
+    assert explaining.parse(json.dumps({"explanation": said}), MAX_CHARS) == said
+
+
 HELD_OUT = [
     # (explanation, texts in the order of the grade they deserve, best first)
     (

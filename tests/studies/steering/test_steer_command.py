@@ -203,9 +203,7 @@ def test_an_interrupted_study_keeps_the_prompts_that_are_done(
         return measure(bench, arms, prompt, *rest)
 
     arguments = ["--unit", "0", *of_prompts(*PROMPTS), "--factors=20", "--tokens", "3"]
-    monkeypatch.setattr(
-        common, "_leave_calls_in_flight", lambda code: None
-    )  # else it ends this process: servers of tests run
+    monkeypatch.setattr(common, "_leave_at_once", lambda code: None)  # else it ends this process: servers of tests run
     monkeypatch.setattr(study, "measure_prompt", interrupted)
     stopped = steer(world, tmp_path, *arguments)
     assert stopped.exit_code == 130
