@@ -70,7 +70,7 @@ def _row(books: Library, row: Mapping[str, Any], stages: Mapping[str, Mapping[st
     ended = sum(count_ended(states) for states in stages.values())
     return {
         "run_id": row["run_id"],
-        "state": row.get("state", "finished"),
+        "state": row.get("state", "done"),
         "live": row.get("state") in runs.LIVE,
         "carrier": row.get("carrier", ""),
         "created_at": row.get("created_at"),

@@ -96,7 +96,7 @@ def test_a_search_dims_the_other_points_and_its_units_open_as_a_list(
     assert page.url == f"{url}/map.html?q=legal+judges"
     page.keyboard.press("Escape")
     page.keyboard.press("h")
-    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{n} units chosen")
+    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{n} features chosen")
     assert page.locator(".keep").count() == 0
     page.get_by_role("link", name="show in the search").click()
     playwright.expect(page.locator("#count")).to_have_text(f"{n} of {N_FEATURES + 4}")
@@ -120,9 +120,9 @@ def test_a_line_and_the_part_in_view_choose_units(page: playwright.Page, url: st
     playwright.expect(page.locator("#chosen-units a")).to_have_count(20)
     page.keyboard.press("Escape")
     page.keyboard.press("i")
-    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{N_FEATURES} units chosen")
+    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{N_FEATURES} features chosen")
     page.locator("#clusters button").nth(1).click()
-    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{EACH} units chosen")
+    playwright.expect(page.locator("#chosen-n")).to_have_text(f"{EACH} features chosen")
 
 
 def test_every_column_colours_the_points(page: playwright.Page, url: str) -> None:

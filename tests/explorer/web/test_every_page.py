@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -169,6 +170,9 @@ def test_a_page_is_accessible_fits_into_its_window_and_needs_no_mouse(
     assert page.locator("h1").count() == 1
     page.keyboard.press("?")
     playwright.expect(page.locator("#help")).to_be_visible()
+    playwright.expect(page.locator("#help h2")).to_be_in_viewport()
+    if PAGES[name].status == 200:
+        playwright.expect(page.locator("#help > p")).to_have_text(re.compile(r"\w+ \w+ .{40,}\."))
     assert serious(page) == []
     page.keyboard.press("?")
     playwright.expect(page.locator("#help")).to_be_hidden()

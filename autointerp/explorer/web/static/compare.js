@@ -105,7 +105,7 @@ const choose = async () => {
     const none = published ? 'This folder holds one run: publish it with others to compare them.' : 'No other run of this results folder has an index yet.';
     $('no-runs').hidden = Boolean(other());
     $('no-runs').replaceChildren(
-      el('p', {class: 'soft'}, indexed.length ? 'Choose a run to compare with, or open one:' : none),
+      el('p', {class: 'soft'}, indexed.length ? 'Which features of one dictionary are found again in another, and where grades and explanations differ. Choose the run to compare this one with:' : none),
       el('ul', {class: 'choices'}, indexed.map(run => el('li', {}, el('a', {href: '?with=' + encodeURIComponent(run.run)}, visible(run.run))))),
       lacking.length ? el('p', {class: 'soft'}, 'These have none; the command makes one:') : '',
       el('ul', {class: 'choices'}, lacking.map(run => el('li', {}, el('code', {}, 'autointerp index ' + visible(run.run))))));

@@ -67,8 +67,12 @@ export const visible = text => text.replace(INVISIBLE, character => {
   return NAMED[character] ?? (code < 0x20 ? String.fromCharCode(0x2400 + code) : '\u27e8U+' + code.toString(16).toUpperCase().padStart(4, '0') + '\u27e9');
 });
 
-/** A token on its own, with a symbol for a space. @param {string} token */
-export const token = token => el('code', {class: 'token'}, visible(token).replace(/ /g, '\u2423') || '\u25cc');
+/** A token on its own, with a symbol for a space, and a count for a long run of white space. @param {string} token */
+export const token = token => {
+  const whole = visible(token).replace(/ /g, '\u2423') || '\u25cc';
+  const short = whole.replace(/([\u2423\u21b5\u21e5])\1{3,}/g, (run, symbol) => symbol + '\u00d7' + run.length);
+  return el('code', {class: 'token', title: short === whole ? null : whole}, short);
+};
 
 /** What is known of a unit without an explanation. @param {{marked: string[], promoted: string[]}} unit */
 export const unexplained = unit => {

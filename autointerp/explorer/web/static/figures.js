@@ -14,7 +14,7 @@ export const dollars = usd => usd === null || usd === undefined ? '\u2013' : '$'
 export const duration = seconds => seconds < 1 ? Math.round(1000 * seconds) + ' ms' : seconds < 100 ? seconds.toFixed(seconds < 10 ? 1 : 0) + ' s' : Math.round(seconds / 60) + ' min';
 
 /** @param {number} bytes */
-export const size = bytes => bytes < 1e4 ? bytes + ' bytes' : bytes < 1e6 ? Math.round(bytes / 1e3) + ' kB' : (bytes / 1e6).toFixed(1) + ' MB';
+export const size = bytes => bytes < 1e3 ? bytes + ' bytes' : bytes < 1e6 ? (bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0) + ' kB' : (bytes / 1e6).toFixed(1) + ' MB';
 
 /** A button that copies a text, and says so. @param {string} text @param {string} name */
 export const copy = (text, name) => {

@@ -128,7 +128,7 @@ const choose = points => {
 };
 const showChosen = async () => {
   const of = chosen, rows = of.map(rowOf).sort((a, b) => a - b), written = ranges(rows);
-  $('chosen-n').textContent = many(of.length, 'unit') + ' chosen';
+  $('chosen-n').textContent = many(of.length, 'feature') + ' chosen';
   $('chosen-does').replaceChildren(...actions(rows, written));
   const first = ranges(rows.slice(0, LISTED));
   try {
@@ -151,15 +151,15 @@ const keeping = rows => {
     event.preventDefault();
     try {
       const list = await keepAsList(name.value.trim(), rows);
-      event.target.replaceWith(el('span', {}, 'kept as ', el('a', {href: addressOfSearch('list=' + list.list_id), dir: 'auto'}, visible(list.name))));
+      event.target.replaceWith(el('span', {class: 'kept'}, 'kept as ', el('a', {href: addressOfSearch('list=' + list.list_id), dir: 'auto'}, visible(list.name))));
     } catch (error) { problem(error.message); }
   }}, name, el('button', {type: 'submit'}, 'keep'));
 };
 /** What can be done with the chosen rows. @param {number[]} rows @param {string} written */
 const actions = (rows, written) => [
   written.length <= LONGEST_ROWS ? el('a', {href: addressOfSearch('rows=' + written)}, 'show in the search') : el('span', {class: 'soft'}, 'too many to be shown in the search'),
-  $('atlas').dataset.own === 'write' ? keeping(rows) : null,
   el('button', {type: 'button', class: 'quiet', onclick: () => choose([])}, 'clear ', el('kbd', {}, 'Esc')),
+  $('atlas').dataset.own === 'write' ? keeping(rows) : null,
 ].filter(Boolean);
 const inView = () => {
   const [left, top] = view.toMap([0, 0]), [right, bottom] = view.toMap([view.width, view.height]);
@@ -248,7 +248,8 @@ const start = async () => {
   names = new MapNames($('names'), map.clusters);
   const drawn = plotOf($('points'), at);
   $('plain').hidden = drawn.webgl;
-  view = new View($('map'), {
+  const most = [0, 1].map(k => at.reduce((far, value, i) => i % 2 === k ? Math.max(far, Math.abs(value - 0.5)) : far, 0));
+  view = new View($('map'), most.map(far => Math.max(0.02, 2 * far)), {
     changed: () => { draw(); if (view && byKeys()) nameMiddle(); else if (hovered >= 0) { $('tip').hidden = true; hovered = -1; } },
     hovered: place => name(place && !view.lasso ? pointAt(place) : -1),
     clicked: place => { const point = pointAt(place); if (matchMedia('(hover: none)').matches && point !== hovered) name(point); else open(point); },

@@ -101,7 +101,7 @@ export class Reading {
     if (place < 0 || place >= tokens.length) { $('at').replaceChildren(); return; }
     const rows = top[place].map(row => this.units.get(row)).filter(Boolean);
     const share = unit => { const i = unit.at[0].indexOf(place); return unit.maximum > 0 ? unit.at[1][i] / unit.maximum : 1; };
-    $('at').replaceChildren(el('p', {class: 'soft'}, 'at ', token(tokens[place]), counted[place] ? rows.length ? '' : ' no feature is active' : ' nothing is counted: its norm is massive, or it is special or the first'),
+    $('at').replaceChildren(el('p', {class: 'soft'}, 'at ', token(tokens[place]), counted[place] ? rows.length ? ', the strongest features, each by its share of its maximum' : ' no feature is active' : ' nothing is counted: its norm is massive, or it is special or the first'),
       el('ol', {class: 'others'}, rows.map(unit => el('li', {}, el('span', {class: 'num'}, percent(share(unit))), linkTo(unit), name(unit, true)))));
   }
 

@@ -43,7 +43,7 @@ const commands = given => given.commands.length ? part('Commands', '', el('ul', 
 
 const draw = given => [
   el('div', {class: 'top'}, el('div', {class: 'head'}, el('h1', {}, visible(given.run_id)), el('span', {class: 'state'}, given.state)),
-    el('p', {class: 'status'}, 'The run ' + given.in_words + (given.reason ? ': ' + visible(given.reason) : '') + '.')),
+    given.state === 'done' && !given.reason ? null : el('p', {class: 'status'}, 'The run ' + given.in_words + (given.reason ? ': ' + visible(given.reason) : '') + '.')),
   verdict(given),
   given.missing ? el('p', {class: 'problem'}, given.missing) : null,
   given.unpublished ? el('p', {class: 'soft'}, given.unpublished) : null,

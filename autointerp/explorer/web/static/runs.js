@@ -23,7 +23,7 @@ const words = run => [run.run_id, run.judge, run.subject, run.dictionary, run.st
 const ORDERS = {new: run => (run.live ? -1e12 : 0) - (run.created_at ?? 0), changed: run => -(run.updated_at ?? 0), cost: run => -(run.spent_usd ?? -1), name: run => run.run_id};
 const show = () => {
   const asked = fields.q.value.toLowerCase().split(/\s+/).filter(Boolean), state = fields.state.value, order = ORDERS[fields.sort.value || 'new'];
-  const found = runs.filter(run => asked.every(word => words(run).includes(word)) && (!state || (state === 'live' ? run.live : state === 'done' ? ['done', 'finished', 'withheld'].includes(run.state) : run.state === state)));
+  const found = runs.filter(run => asked.every(word => words(run).includes(word)) && (!state || (state === 'live' ? run.live : state === 'done' ? ['done', 'withheld'].includes(run.state) : run.state === state)));
   const key = new Map(found.map(run => [run, order(run)]));
   found.sort((a, b) => key.get(a) < key.get(b) ? -1 : key.get(a) > key.get(b) ? 1 : 0);
   const focused = document.activeElement?.closest('.run')?.id;

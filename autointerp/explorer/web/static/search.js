@@ -6,6 +6,7 @@ import {VirtualList} from './list.js';
 const PAGE = 100, TYPING = 150, RESTING = 60, SLOW = 300, KEPT = 400;  // rows in a request; ms; pages kept
 const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort', 'rows'];
 const WAYS = {q: 'words in explanations and tokens', meaning: 'a description, such as: names of French cities', fires: 'a text on which units fire'};
+const ORDERS = {q: '', meaning: ', nearest first', fires: ', strongest first'};
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
 /** @type {Map<number, any[]>} */
@@ -145,7 +146,7 @@ const search = async (place = 0) => {
     found = answer.n;
     active = Math.min(place, Math.max(0, found - 1));
     problem(null);
-    $('count').textContent = found === answer.of ? found.toLocaleString('en') + ' units' : found.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en');
+    $('count').textContent = (found === answer.of ? found.toLocaleString('en') + ' units' : found.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en')) + (found > 1 && !fields.sort.value && fields.text.value.trim() ? ORDERS[fields.by.value] : '');
     $('list').classList.toggle('empty', found === 0);
     list.reset(found, place ? Math.max(0, place - 2) : 0);
   } catch (error) {

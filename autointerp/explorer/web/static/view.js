@@ -3,9 +3,9 @@
 const FURTHEST = 400, MARGIN = 0.06, CLICK = 5, STEP = 80;  // largest zoom; around the whole map; pixels of a click, and of an arrow key
 
 export class View {
-  /** @param {HTMLElement} element @param {{changed: () => void, hovered: (at: number[] | null) => void, clicked: (at: number[]) => void, drawn: (path: number[][], done: boolean) => void}} told */
-  constructor(element, told) {
-    Object.assign(this, {element, told, x: 0.5, y: 0.5, zoom: 1, width: 1, height: 1, lasso: false});
+  /** `sides`: width and height of the points around the middle, as shares of the map's side. @param {HTMLElement} element @param {number[]} sides @param {{changed: () => void, hovered: (at: number[] | null) => void, clicked: (at: number[]) => void, drawn: (path: number[][], done: boolean) => void}} told */
+  constructor(element, sides, told) {
+    Object.assign(this, {element, sides, told, x: 0.5, y: 0.5, zoom: 1, width: 1, height: 1, lasso: false});
     /** @type {Map<number, number[]>} */
     this.pointers = new Map();
     new ResizeObserver(() => this.measure()).observe(element);
@@ -23,7 +23,7 @@ export class View {
   }
 
   /** Pixels of the whole map's side. */
-  get scale() { return Math.min(this.width, this.height) * (1 - 2 * MARGIN) * this.zoom; }
+  get scale() { return Math.min(this.width / this.sides[0], this.height / this.sides[1]) * (1 - 2 * MARGIN) * this.zoom; }
 
   measure() {
     this.width = Math.max(1, this.element.clientWidth);
