@@ -130,6 +130,10 @@ class Progress:
         else:
             print(text, file=stream, flush=True)
 
+    def say_sentence(self, text: str) -> None:
+        """Print a result in words on stdout; on a terminal it is broken between words."""
+        Console(highlight=False).print(Text(text), soft_wrap=not sys.stdout.isatty())
+
     def say_path(self, text: str, path: Path) -> None:
         """Print a result that ends with a file's path on stdout: a link (OSC 8) if stdout is a terminal that knows links."""
         link = Text(str(path), Style(link=path.absolute().as_uri()))

@@ -106,6 +106,20 @@ def test_a_note_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None
     assert (first, second) == (text[: text.index(" 8.5")], text[text.index("8.5") :])
 
 
+@pytest.mark.parametrize("columns", [24, 40, 59])
+def test_a_sentence_of_a_result_is_broken_between_words(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "feature-641 [bold] carries the answer :smile: to 3 of 4 prompts: ablating it lowers the probability by 0.31 (0.20 to 0.42)."
+    lines = [line for line in on_a_terminal(columns, monkeypatch, lambda progress: progress.say_sentence(text)) if line]
+    assert " ".join(lines) == text
+    assert len(lines) >= len(text) / columns
+
+
+def test_a_sentence_is_one_line_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress(quiet=True) as progress:
+        progress.say_sentence("a sentence of a result " * 20 + "[red]")
+    assert capfd.readouterr().out == "a sentence of a result " * 20 + "[red]\n"
+
+
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_bar_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def show(progress: Progress) -> None:

@@ -93,7 +93,8 @@ def finding(given: Given, name: str, **settings: Any) -> dict[str, Any]:
     if given.as_json:
         click.echo(json.dumps(outcome.values, indent=1, ensure_ascii=False))
         return outcome.values
-    click.echo("\n".join(outcome.lines()))
+    for line in outcome.lines():
+        progress.say_sentence(line)
     if rows := "\n".join(outcome.first_table(shutil.get_terminal_size((_PIPE_COLUMNS, 0)).columns)):
         click.echo(f"\n{rows}\n")
     progress.say_path("Tables and figures:", outcome.page)

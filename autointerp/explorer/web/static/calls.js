@@ -1,17 +1,14 @@
-// The judge's items of a run. The address holds the search; rows are fetched by the hundred while they scroll into view.
+// The judge's items of a run. The address holds the search.
 import {$, addressOfPage, addressOfRun, el, fetchJson, fileOfRun, onKeys, problem, run, visible} from './dom.js';
 import {dollars, duration, pagesOfRun} from './figures.js';
 import {ARMS, addressOfItem, badge, keepItems, marked} from './item.js';
 import {VirtualList} from './list.js';
 import {follow} from './live.js';
+import {PagedRows} from './paged_rows.js';
 
-const PAGE = 100, TYPING = 200, KEPT = 200, AGAIN = 4000;  // rows in a request; ms; pages kept; ms
+const TYPING = 200, AGAIN = 4000;  // ms
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
-/** @type {Map<number, any[]>} */
-const pages = new Map();
-/** @type {Map<number, AbortController>} */
-const asked = new Map();
 let query = '', active = 0, size = -1;
 
 // The form and the address.
@@ -34,12 +31,12 @@ const offer = (select, counts) => {  // the values that the run has, with their 
 };
 
 // Rows.
-const rowAt = place => pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+const rows = new PagedRows(() => fileOfRun(run, 'api/calls?' + query), (first, last) => list.redraw(first, last));
 const below = row => row.state !== 'scored' && row.reason ? el('span', {class: 'reason'}, visible(row.reason))
   : row.window ? [ARMS[row.arm] ? el('span', {class: 'chip'}, ARMS[row.arm]) : null, el('span', {class: 'window', dir: 'auto'}, marked(row.window))]
   : el('span', {class: 'reason soft'}, row.reason ? visible(row.reason) : row.answer === null ? '' : 'question ' + (row.repeat + 1));
 const draw = place => {
-  const row = rowAt(place);
+  const row = rows.at(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
   return el('div', {class: 'hit' + (place === active ? ' active' : ''), role: 'listitem'},
     el('a', {href: addressOfItem(row.id), onclick: leave},
@@ -51,28 +48,7 @@ const draw = place => {
       el('span', {class: 'num spent'}, row.cost_usd === null ? '' : dollars(row.cost_usd)),
       el('span', {class: 'num soft spent'}, row.duration_s ? duration(row.duration_s) : '')));
 };
-const need = (first, last) => {
-  for (let page = Math.floor(first / PAGE); page * PAGE < last; page++) if (!pages.has(page) && !asked.has(page)) load(page);
-};
-const addressed = page => fileOfRun(run, 'api/calls?' + query + '&from=' + page * PAGE + '&limit=' + PAGE);
-const load = async page => {
-  const controller = new AbortController(), of = query;
-  asked.set(page, controller);
-  try {
-    const answer = await fetchJson(addressed(page), controller.signal);
-    if (of === query) keep(page, answer.rows);
-    list.redraw(page * PAGE, (page + 1) * PAGE);
-  } catch (error) {
-    if (!controller.signal.aborted) problem(error.message);
-  } finally {
-    if (asked.get(page) === controller) asked.delete(page);
-  }
-};
-const keep = (page, rows) => {
-  pages.set(page, rows);
-  if (pages.size > KEPT) pages.delete(pages.keys().next().value);
-};
-const list = new VirtualList($('list'), $('rows'), draw, need);
+const list = new VirtualList($('list'), $('rows'), draw, (first, last) => rows.need(first, last));
 
 // Searching, again while the run is live.
 const tell = answer => {
@@ -94,17 +70,13 @@ const search = async (place = 0, again = false) => {
   }
   search.controller?.abort();
   const controller = search.controller = new AbortController();
-  const page = Math.floor(place / PAGE);
   try {
-    const answer = await fetchJson(addressed(page), controller.signal);
+    const answer = await rows.ask(place, controller.signal);
     problem(null);
     tell(answer);
     const key = query + ' ' + answer.of + ' ' + answer.n;
     if (!again || key !== size) {
-      for (const each of asked.values()) each.abort();
-      asked.clear();
-      pages.clear();
-      keep(page, answer.rows);
+      rows.reset(answer, place);
       active = Math.min(place, Math.max(0, answer.n - 1));
       const focused = $('rows').contains(document.activeElement);
       list.reset(answer.n, again ? list.range()[0] : place ? Math.max(0, place - 2) : 0);

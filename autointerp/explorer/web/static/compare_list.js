@@ -1,8 +1,9 @@
-// The lists of a comparison: pairs, features of one index alone, and families, fetched by the hundred while they scroll into view.
-import {$, addressOf, base, el, fetchJson, fixed, grade, problem, rate, short, unexplained, visible} from './dom.js';
+// The lists of a comparison: pairs, features of one index alone, and families.
+import {$, addressOf, base, el, fixed, grade, problem, rate, short, unexplained, visible} from './dom.js';
 import {VirtualList} from './list.js';
+import {PagedRows} from './paged_rows.js';
 
-const PAGE = 100, TYPING = 150, KEPT = 200;  // rows in a request; ms; pages kept
+const TYPING = 150;  // ms
 const LISTS = [
   ['pairs', 'pairs', 'Features that are each other\u2019s nearest.'],
   ['graded', 'graded in both', 'Pairs with a grade in both, the largest difference first. Single units differ by chance: a pair is marked only where its change is beyond it.'],
@@ -24,9 +25,8 @@ export class PairList {
   constructor() {
     this.form = /** @type {HTMLFormElement} */ ($('search'));
     this.fields = this.form.elements;
-    this.pages = new Map();
-    this.asked = new Map();
-    this.list = new VirtualList($('list'), $('rows'), place => this.draw(place), (first, last) => this.need(first, last));
+    this.entries = new PagedRows(() => base + 'api/compare/rows?' + this.query, (first, last) => this.list.redraw(first, last));
+    this.list = new VirtualList($('list'), $('rows'), place => this.draw(place), (first, last) => this.entries.need(first, last));
     this.active = 0;
     $('sort').replaceChildren(...SORTS.map(([value, words]) => el('option', {value}, words)));
     this.form.addEventListener('input', () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.search(), TYPING); });
@@ -72,12 +72,9 @@ export class PairList {
     if (!quiet) history.replaceState(history.state, '', '?' + this.query);
     this.controller?.abort();
     const controller = this.controller = new AbortController();
-    const page = Math.floor(place / PAGE);
     try {
-      const answer = await this.fetch(page, controller.signal);
-      for (const each of this.asked.values()) each.abort();
-      this.asked.clear();
-      this.pages = new Map([[page, answer.rows]]);
+      const answer = await this.entries.ask(place, controller.signal);
+      this.entries.reset(answer, place);
       this.active = Math.min(place, Math.max(0, answer.n - 1));
       problem(null);
       $('count').textContent = answer.n.toLocaleString('en') + (answer.n === 1 ? ' entry' : ' entries');
@@ -86,29 +83,8 @@ export class PairList {
     } catch (error) { if (!controller.signal.aborted) { problem(error.message); $('count').textContent = ''; } }
   }
 
-  fetch(page, signal) { return fetchJson(base + 'api/compare/rows?' + this.query + '&from=' + page * PAGE + '&limit=' + PAGE, signal); }
-
-  need(first, last) {
-    if (!this.list?.n) return;
-    const wanted = new Set([first, last - 1].map(place => Math.floor(place / PAGE)));
-    for (const [page, controller] of this.asked) if (!wanted.has(page)) { controller.abort(); this.asked.delete(page); }
-    for (const page of wanted) if (!this.pages.has(page) && !this.asked.has(page)) this.load(page);
-  }
-
-  async load(page) {
-    const controller = new AbortController(), of = this.query;
-    this.asked.set(page, controller);
-    try {
-      const answer = await this.fetch(page, controller.signal);
-      if (of !== this.query) return;
-      this.pages.set(page, answer.rows);
-      if (this.pages.size > KEPT) this.pages.delete(this.pages.keys().next().value);
-      this.list.redraw(page * PAGE, (page + 1) * PAGE);
-    } catch (error) { if (!controller.signal.aborted) problem(error.message); } finally { if (this.asked.get(page) === controller) this.asked.delete(page); }
-  }
-
   draw(place) {
-    const row = this.pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+    const row = this.entries.at(place);
     const state = place === this.active ? ' active' : '';
     if (!row) return el('div', {class: 'pair-row waiting', role: 'listitem'}, String(place + 1));
     if (row.place) return el('div', {class: 'pair-row family ' + (row.place === PARENT ? 'parent' : row.place === LAST ? 'child last' : 'child') + state, role: 'listitem'},

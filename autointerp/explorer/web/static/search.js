@@ -1,21 +1,18 @@
-// The list of units. The address holds the search; rows are fetched by the hundred while they scroll into view.
+// The list of units. The address holds the search.
 import {$, addressOf, base, bars, el, fetchJson, grade, keepSearch, onKeys, problem, rate, short, unexplained, visible} from './dom.js';
 import {heat} from './heat.js';
 import {VirtualList} from './list.js';
+import {PagedRows} from './paged_rows.js';
 
-const PAGE = 100, TYPING = 150, RESTING = 60, SLOW = 300, KEPT = 400;  // rows in a request; ms; pages kept
+const TYPING = 150, RESTING = 60, SLOW = 300;  // ms
 const RANGES = ['density', 'maximum', 'grade', 'distinction'], CHOICES = ['kind', 'explained', 'list', 'noted', 'sort', 'rows'];
 const WAYS = {q: 'words in explanations and tokens', meaning: 'a description, such as: names of French cities', fires: 'a text on which units fire'};
 const ORDERS = {q: '', meaning: ', nearest first', fires: ', strongest first'};
 const form = /** @type {HTMLFormElement} */ ($('search'));
 const fields = form.elements;
-/** @type {Map<number, any[]>} */
-const pages = new Map();
-/** @type {Map<number, AbortController>} */
-const asked = new Map();
 /** @type {Map<number, any>} */
 const strongest = new Map();
-let query = '', active = 0, found = null;
+let query = '', active = 0;
 
 // The form and the address.
 const params = () => {
@@ -53,9 +50,9 @@ const describe = () => {
 };
 
 // Rows.
-const rowAt = place => pages.get(Math.floor(place / PAGE))?.[place % PAGE];
+const rows = new PagedRows(() => base + 'api/rows?' + query, (first, last) => list.redraw(first, last));
 const draw = place => {
-  const row = rowAt(place);
+  const row = rows.at(place);
   if (!row) return el('div', {class: 'hit waiting', role: 'listitem'}, el('span', {class: 'id'}, String(place + 1)));
   const says = row.explanation === null
     ? el('span', {class: 'explanation none'}, unexplained(row))
@@ -82,44 +79,19 @@ const marked = text => {  // the words searched for, marked
   return parts.map((part, i) => i % 2 && words.some(word => part.toLowerCase().startsWith(word)) ? el('b', {}, part) : part);
 };
 const need = (first, last) => {
-  if (found === null || !list.n) return;
-  const wanted = new Set();
-  for (const place of [first, last - 1, first - PAGE / 2, last + PAGE / 2]) {
-    const page = Math.floor(place / PAGE);
-    if (page >= 0 && page * PAGE < list.n) wanted.add(page);
-  }
-  for (const [page, controller] of asked) if (!wanted.has(page)) { controller.abort(); asked.delete(page); }
-  for (const page of wanted) if (!pages.has(page) && !asked.has(page)) load(page);
+  rows.need(first, last);
   clearTimeout(need.timer);
   need.timer = setTimeout(() => illustrate(first, last), RESTING);
 };
-const load = async page => {
-  const controller = new AbortController();
-  asked.set(page, controller);
-  const of = query;
-  try {
-    const answer = await fetchJson(base + 'api/rows?' + query + '&from=' + page * PAGE + '&limit=' + PAGE, controller.signal);
-    if (of === query) keep(page, answer.rows);
-    list.redraw(page * PAGE, (page + 1) * PAGE);
-  } catch (error) {
-    if (!controller.signal.aborted) problem(error.message);
-  } finally {
-    if (asked.get(page) === controller) asked.delete(page);
-  }
-};
-const keep = (page, rows) => {
-  pages.set(page, rows);
-  if (pages.size > KEPT) pages.delete(pages.keys().next().value);
-};
 const illustrate = async (first, last) => {  // the strongest examples, which come from the disk, after the rows
-  const rows = [];
-  for (let place = first; place < last; place++) { const row = rowAt(place); if (row && !strongest.has(row.row)) rows.push(row.row); }
-  if (!rows.length) return;
+  const missing = [];
+  for (let place = first; place < last; place++) { const row = rows.at(place); if (row && !strongest.has(row.row)) missing.push(row.row); }
+  if (!missing.length) return;
   try {
-    const examples = await fetchJson(base + 'api/strongest?rows=' + rows.join(','));
+    const examples = await fetchJson(base + 'api/strongest?rows=' + missing.join(','));
     for (const [row, example] of Object.entries(examples)) strongest.set(Number(row), example);
     for (const [place, drawn] of list.drawn) {  // in place: a row that is being clicked must stay
-      const row = rowAt(place);
+      const row = rows.at(place);
       if (row && row.row in examples) drawn.querySelector('.window')?.replaceChildren(...snippet(row));
     }
   } catch (error) { problem(error.message); }
@@ -135,20 +107,15 @@ const search = async (place = 0) => {
   search.controller?.abort();
   clearTimeout(search.slow);
   const controller = search.controller = new AbortController();
-  const page = Math.floor(place / PAGE);
   try {
     if (fields.by.value === 'fires' && fields.text.value.trim()) search.slow = setTimeout(() => { $('count').textContent = 'asking the model'; }, SLOW);
-    const answer = await fetchJson(base + 'api/rows?' + query + '&from=' + page * PAGE + '&limit=' + PAGE, controller.signal);
-    for (const each of asked.values()) each.abort();
-    asked.clear();
-    pages.clear();
-    keep(page, answer.rows);
-    found = answer.n;
-    active = Math.min(place, Math.max(0, found - 1));
+    const answer = await rows.ask(place, controller.signal);
+    rows.reset(answer, place);
+    active = Math.min(place, Math.max(0, answer.n - 1));
     problem(null);
-    $('count').textContent = (found === answer.of ? found.toLocaleString('en') + ' units' : found.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en')) + (found > 1 && !fields.sort.value && fields.text.value.trim() ? ORDERS[fields.by.value] : '');
-    $('list').classList.toggle('empty', found === 0);
-    list.reset(found, place ? Math.max(0, place - 2) : 0);
+    $('count').textContent = (answer.n === answer.of ? answer.n.toLocaleString('en') + ' units' : answer.n.toLocaleString('en') + ' of ' + answer.of.toLocaleString('en')) + (answer.n > 1 && !fields.sort.value && fields.text.value.trim() ? ORDERS[fields.by.value] : '');
+    $('list').classList.toggle('empty', answer.n === 0);
+    list.reset(answer.n, place ? Math.max(0, place - 2) : 0);
   } catch (error) {
     if (!controller.signal.aborted) { problem(error.message); $('count').textContent = ''; }
   } finally { if (search.controller === controller) clearTimeout(search.slow); }
