@@ -34,20 +34,24 @@ class Shot(NamedTuple):
     shown: str
     """Matches something once the page has its data."""
     height: int = 640
-    keys: tuple[str, ...] = ()
+    top: str = ""
+    """Matches the first thing that the picture shows, if that is not the head of the page."""
     rest_ms: int = 800
     """How long the page is left alone before the picture, for parts that come later."""
 
 
 SHOTS = {
-    "explorer-search": Shot("/?q=law", ".hit .window", 460),
+    "explorer-search": Shot("/?explained=yes&distinction=0.8..&sort=-grade", ".hit .window", 640),
     "explorer-unit": Shot("/u/feature-982", ".ex", 760),
     "explorer-map": Shot("/map", "#atlas[aria-busy=false]", 640),
     "explorer-try": Shot(
-        f"/try#text={TEXT.replace(' ', '+')}&f=feature-982:1&control=1", "#pace:has-text('tokens')", 940, rest_ms=9000
+        f"/try#text={TEXT.replace(' ', '+')}&f=feature-982:1&control=1&tokens=24",
+        "#pace:has-text('tokens')",
+        1010,
+        rest_ms=9000,
     ),
-    "explorer-compare": Shot("/compare?with=OTHER", ".pair-row .id", 760),
-    "explorer-judgements": Shot("/runs/RUN/calls?unit=feature-982&sort=-grade", ".hit .window", 460),
+    "explorer-compare": Shot("/compare?with=OTHER&show=splits", ".pair-row .id", 800, top=".part:has(> .found)"),
+    "explorer-judgements": Shot("/runs/RUN/calls?q=army&kind=grade", ".hit .window", 640),
 }
 """By the name of the picture."""
 
@@ -111,9 +115,9 @@ def take(page: Page, shot: Shot, address: str) -> bytes:
     page.set_viewport_size({"width": WIDTH, "height": shot.height})
     page.goto(address)
     page.locator(shot.shown).first.wait_for(timeout=120_000)
-    for key in shot.keys:
-        page.keyboard.press(key)
     page.wait_for_timeout(shot.rest_ms)
+    if shot.top:
+        page.locator(shot.top).first.evaluate("node => window.scrollBy(0, node.getBoundingClientRect().top)")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     packed = io.BytesIO()
     image.save(packed, "PNG", optimize=True)

@@ -215,7 +215,17 @@ def test_a_unit_shows_its_place_and_leads_to_the_map(page: playwright.Page, url:
     page.locator(".part").first.wait_for()
     playwright.expect(page.locator(".small-map")).to_be_hidden()
     page.goto(f"{url}/map?unit=neuron-0%2B")
-    playwright.expect(page.locator("#problem")).to_contain_text("not on the map")
+    playwright.expect(page.locator("#problem")).to_contain_text("neuron-0+ is a neuron")
+
+
+def test_the_map_is_shown_with_a_problem_if_the_address_has_an_unknown_unit(
+    browser: playwright.Browser, url: str
+) -> None:
+    page = browser.new_page()
+    ready(page, f"{url}/map?unit=feature-99999")
+    playwright.expect(page.locator("#problem")).to_contain_text("no unit 'feature-99999'")
+    assert drawn(pixels(page)) > 0
+    page.close()
 
 
 def test_without_webgl_the_points_are_drawn_and_the_page_says_so(page: playwright.Page, url: str) -> None:

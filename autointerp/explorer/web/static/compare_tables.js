@@ -1,7 +1,7 @@
 // The tables of a comparison: figures of all features, and measures of the graded ones with their intervals.
 import {el, fixed, percent, shape, short, visible} from './dom.js';
 
-const FORMATS = {share: percent, count: value => value === null ? '\u2013' : value.toLocaleString('en'), number: short, grade: value => value === null ? '\u2013' : fixed(value)};
+const FORMATS = {share: percent, count: value => value === null ? '\u2013' : value.toLocaleString('en').replace('-', '\u2212'), number: short, grade: value => value === null ? '\u2013' : fixed(value)};
 const signed = (value, text) => value === null ? '\u2013' : value === 0 ? '0' : (value > 0 ? '+' : '') + text;
 const head = (sides, ...more) => el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'figure'),
   sides.map((side, i) => el('th', {scope: 'col', class: i ? 'other' : 'own'}, el('i', {}), visible(side.name))), more.map(each => el('th', {scope: 'col'}, each))));

@@ -262,13 +262,13 @@ const start = async () => {
   plot = drawn.plot;
   showClusters();
   await Promise.all([recolour(), search()]);
-  if (given.get('unit')) await mark(given.get('unit'));
+  if (given.get('unit')) await mark(given.get('unit')).catch(error => problem(error.message));
   $('atlas').setAttribute('aria-busy', 'false');
 };
 const mark = async id => {
   const unit = await fetchJson(base + 'api/units/' + encodeURIComponent(id));
   marked = pointOf(unit.row);
-  if (marked < 0) { problem(visible(id) + ' is not on the map: only features are.'); return; }
+  if (marked < 0) { problem('The map shows features only, and ' + visible(id) + ' is a neuron.'); return; }
   view.show(at[2 * marked], at[2 * marked + 1], CLOSE);
   name(marked);
 };

@@ -147,7 +147,7 @@ const show = async (id, top = true) => {
     step($('next'), next);
     for (const each of [previous, next]) if (each) fetchUnit(each).catch(() => {});
     if (top) window.scrollTo(0, 0);
-  } catch (error) { if (shown === id) problem(error.message); } finally { $('unit').setAttribute('aria-busy', 'false'); }
+  } catch (error) { if (shown === id) { problem(error.message); $('unit').replaceChildren(el('h1', {}, visible(id))); } } finally { $('unit').setAttribute('aria-busy', 'false'); }
 };
 const go = link => { if (link.hidden) return; const path = link.getAttribute('href'); history.pushState(null, '', path); show(unitIn(path)); };
 const unfoldAll = () => { whole = !whole; for (const item of document.querySelectorAll('.ex')) item.dispatchEvent(new CustomEvent('unfold', {detail: whole})); };
