@@ -279,7 +279,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
 
     monkeypatch.setattr(local_server, "_has_screen", lambda: True)
     monkeypatch.setattr(local_server.webbrowser, "open", remember)
-    monkeypatch.setattr(web_page.uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(local_server.Server, "run", lambda self, sockets: None)
     said: list[str] = []
     web_page.serve(sheet, port=None, open_browser=True, then="", say=said.append)
     [(link, page)] = opened
