@@ -1,7 +1,7 @@
 """Time of the index of a whole dictionary over that of the harvest of 512 of its units on the same tokens, interleaved in one run.
 
     harvest = forward pass + sketch of 256 features and 256 neurons, their exemplars and tokens
-    index   = forward pass + sketch of all features, their examples, tokens, neighbours and correlations, and all files
+    index   = forward pass + sketch of all features, their examples, tokens, neighbours and correlations, all files, and the map
     ratio   = index / harvest
 
 Both run with loaded inputs, and both measure the norm limit. Run `python tests/benchmarks/index.py [--case NAME ...] [--tokens N] [--rounds N]`.
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from harvest import Case, demo, make_dictionary, peak_mib, tiny
 
-from autointerp.explorer.index import build, passes
+from autointerp.explorer.index import build, feature_map, passes
 from autointerp.explorer.index.folder import IndexFolder
 from autointerp.explorer.index.inputs import IndexInputs
 from autointerp.explorer.index.settings import IndexSettings
@@ -179,6 +179,7 @@ def index(work: Work, folder: Path, reading: list[float]) -> None:
     try:
         with Progress(quiet=True) as progress:
             build.make(IndexFolder(folder), inputs, progress)
+            feature_map.write(IndexFolder(folder))
     finally:
         passes.harvest.read_shard = read
 
