@@ -33,6 +33,7 @@ FEW_UNITS = "\n[units]\nfeatures = 10\nneurons = 10\n"
 """The planted world has 16 features."""
 ELSEWHERE = {
     "autointerp open": "starts a browser: tests/cli/test_terminal.py",
+    "autointerp explore latest": "serves until Ctrl-C: tests/explorer/web/test_app.py",
 }
 """Commands of the page that are not run here, with the reason and the tests that do."""
 
