@@ -139,6 +139,7 @@ def test_a_note_that_was_changed_elsewhere_is_shown_and_not_lost(page: playwrigh
     page.goto(f"{url}/u/feature-3")
     page.get_by_role("button", name="note").wait_for()
     page.locator("#note-button").press("Enter")
+    playwright.expect(page.locator("textarea")).to_be_focused()
     page.keyboard.type("mine")
     send(url, "/api/notes/feature-3", {"text": "theirs", "version": 0}, "PUT")
     page.keyboard.press("Control+Enter")
@@ -167,3 +168,13 @@ def test_hostile_notes_and_names_of_lists_are_text(page: playwright.Page, url: s
     page.locator(".hit:not(.waiting)").first.wait_for()
     assert page.evaluate("window.pwned") is None
     assert fits(page)
+
+
+def test_a_note_that_is_still_read_is_opened_once_it_is_there(page: playwright.Page, url: str) -> None:
+    held: list[playwright.Route] = []
+    page.route("**/api/notes/*", lambda route: held.append(route))
+    page.goto(f"{url}/u/feature-5")
+    page.locator("#note-button").press("Enter")
+    assert page.locator("textarea").count() == 0
+    held[0].continue_()
+    playwright.expect(page.locator("textarea")).to_be_focused()

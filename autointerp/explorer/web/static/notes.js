@@ -19,6 +19,7 @@ const load = async of => {
     of.lists = lists.lists;
     showNote(of);
     showLists(of);
+    if (of.wanted && of === shown) editNote();
   } catch (error) { complain(of, error.message); }
 };
 const complain = (of, message) => of.noteBox.replaceChildren(el('p', {class: 'failed', role: 'alert'}, visible(message)));
@@ -28,8 +29,11 @@ const showNote = of => of.noteBox.replaceChildren(...(of.note.text
   ? [el('p', {class: 'text', dir: 'auto'}, el('span', {class: 'hidden'}, 'Note: '), visibleLines(of.note.text))] : []));
 const visibleLines = text => text.split('\n').map((line, i) => [i ? el('br') : null, visible(line)]);
 
-/** Open the editor of the note. */
-export const editNote = () => { if (shown?.note && shown.writes && !shown.noteBox.querySelector('textarea')) edit(shown, shown.note.text, shown.note.version); };
+/** Open the editor of the note, as soon as the note is there. */
+export const editNote = () => {
+  if (shown && !shown.note) shown.wanted = true;
+  else if (shown?.writes && !shown.noteBox.querySelector('textarea')) edit(shown, shown.note.text, shown.note.version);
+};
 const edit = (of, text, version) => {
   const area = el('textarea', {id: 'note-text', rows: 4, maxlength: MOST, dir: 'auto', 'aria-label': 'note about ' + of.unit.unit_id, placeholder: 'What you know or want to remember about this unit'});
   area.value = text;
