@@ -123,7 +123,7 @@ def measure(name: str, tokens: int, rounds: int, units: int) -> tuple[str, ...]:
             reading: list[float] = []
             index_s.append(timed(lambda folder=folder, reading=reading: index(work, Path(folder), reading)))
             reading_s += reading
-            size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            size = sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file())
     d_sae = work.dictionary.d_sae
     return (
         name, f"{d_sae:,}", f"{units}", f"{work.corpus.n_tokens:,}", f"{rounds}",
