@@ -15,9 +15,9 @@ from autointerp.explorer.items import detail, listing, names
 from autointerp.explorer.items.detail import Place
 from autointerp.explorer.items.listing import Listing, Listings
 from autointerp.explorer.items.query import Query
-from autointerp.explorer.labels.labeller import spec_of_run
 from autointerp.explorer.web.site import answer, asked_rows, library, render, within
 from autointerp.spec.providers import is_baseline
+from autointerp.spec.spec import load
 
 
 def routes() -> list[Route]:
@@ -91,7 +91,7 @@ def _place(request: Request) -> Place:
 def _baselines(request: Request) -> list[str]:
     """Those judges of the run that are not language models, as far as its spec is there."""
     try:
-        spec = spec_of_run(library(request).folder_of(request.path_params["run"]))
+        spec = load(library(request).folder_of(request.path_params["run"]) / "spec.toml")
     except UsageError:
         return []
     return sorted({judge.model for judge in spec.judges if is_baseline(judge.model)})

@@ -210,6 +210,14 @@ def test_pages_say_that_labels_are_not_of_an_llm(tmp_path: Path, judge: str, sai
             assert (b"not judged by an LLM" in ask(url, page)[1]) == said
 
 
+def test_the_pages_are_there_before_torch_is_imported() -> None:
+    code = (
+        "import sys, autointerp.explorer.web.server; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_an_explorer_without_an_index_shows_the_runs(results: Path) -> None:
     with served(Library(results, None)) as url:
         assert [run["run_id"] for run in get(url, "/api/runs")["runs"]] == [RUN]  # from its folder, without a ledger
