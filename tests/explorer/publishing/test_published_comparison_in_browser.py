@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import explorer_pair
+from support.browser import silent_page
 from support.explorer_pair import OTHER, OWN, Planted
 from support.hostile_text import WORDS
 from support.published_site import hosted, publish_to
@@ -65,16 +66,8 @@ def url(planted: tuple[Path, Planted], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(params=[("light", 1400), ("dark", 390)], ids=lambda param: f"{param[0]}-{param[1]}")
 def page(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[playwright.Page]:
     """A page at which the browser has nothing to complain about."""
-    scheme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
-    yield opened
-    context.close()
-    assert complaints == []
+    with silent_page(browser, *request.param) as opened:
+        yield opened
 
 
 def listing_of(results: Path, own: str, other: str) -> Listing:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from starlette.applications import Starlette
 from support import explorer_calls
+from support.browser import silent_page
 from support.explorer_calls import RUN as ASKED
 from support.hostile_text import WORDS
 from support.published_site import hosted, make_results, publish_to
@@ -74,19 +75,9 @@ def url(results: Path, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(params=[("light", 1400), ("dark", 390)], ids=lambda param: f"{param[0]}-{param[1]}")
 def page(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[playwright.Page]:
     """A page at which the browser has nothing to complain about, and which asks its own host alone."""
-    scheme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: complaints.append(dialog.message))
-    opened.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
-    opened.on("request", lambda asked: complaints.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
-    yield opened
-    assert opened.evaluate("window.pwned") is None
-    context.close()
-    assert complaints == []
+    with silent_page(browser, *request.param) as opened:
+        yield opened
+        assert opened.evaluate("window.pwned") is None
 
 
 def asked(page: playwright.Page, run: str, address: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from support import explorer_index
+from support.browser import silent_page
 from support.published_site import OTHER, hosted, make_results, publish_to
 from support.results.labels import RUN
 
@@ -47,16 +48,8 @@ def url(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 @pytest.fixture(params=[("light", 1400), ("dark", 390)], ids=lambda param: f"{param[0]}-{param[1]}")
 def page(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[playwright.Page]:
     """A page at which the browser has nothing to complain about but how slowly the test reads the drawing."""
-    scheme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
-    yield opened
-    context.close()
-    assert [text for text in complaints if "GPU stall due to ReadPixels" not in text] == []
+    with silent_page(browser, *request.param) as opened:
+        yield opened
 
 
 def ready(page: playwright.Page, address: str) -> None:

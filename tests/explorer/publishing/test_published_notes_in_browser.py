@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.browser import silent_page
 from support.published_site import hosted, make_results, publish_to
 from support.results.labels import RUN
 
@@ -43,17 +44,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(params=[("light", 1400), ("dark", 390)], ids=lambda param: f"{param[0]}-{param[1]}")
 def page(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[playwright.Page]:
     """A page at which the browser has nothing to complain about."""
-    scheme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
-    yield opened
-    assert opened.evaluate("window.pwned") is None
-    context.close()
-    assert complaints == []
+    with silent_page(browser, *request.param) as opened:
+        yield opened
+        assert opened.evaluate("window.pwned") is None
 
 
 def ids(page: playwright.Page) -> Any:

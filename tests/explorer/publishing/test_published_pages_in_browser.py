@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.browser import silent_page
 from support.hostile_text import WORDS
 from support.published_site import OTHER, hosted, make_results, publish_to
 from support.results.labels import RUN
@@ -60,18 +61,8 @@ def url(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 @pytest.fixture(params=[("light", 1400), ("dark", 390)], ids=lambda param: f"{param[0]}-{param[1]}")
 def page(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[playwright.Page]:
     """A page at which the browser has nothing to complain about, and which asks its own host alone."""
-    scheme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", lambda dialog: complaints.append(dialog.message))
-    opened.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
-    opened.on("request", lambda asked: complaints.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
-    yield opened
-    context.close()
-    assert complaints == []
+    with silent_page(browser, *request.param) as opened:
+        yield opened
 
 
 def hits(page: playwright.Page) -> Any:
